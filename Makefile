@@ -1,0 +1,49 @@
+# Every target installs what it needs into .venv first. None of them deletes db/ or pools/.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PORT ?= 7860
+WORKSPACE ?= .
+
+.PHONY: help install demo test check bench serve lock
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+install: $(STAMP) ## install the pinned packages into .venv
+
+# Bytecode is compiled now: where it cannot be written at run time, every start would compile it anew.
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --compile --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
+	$(BIN)/python -m compileall -q labeler
+	touch $@
+
+demo: install ## draw faces, run three rounds with an oracle, print the learning curve
+	$(BIN)/labeler demo
+
+test: install ## run the checks and the tests
+	$(MAKE) check
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+check: install ## lint, types, layers, dependencies, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry labeler
+	folder=$$(mktemp -d) && LABELER_DATABASE=sqlite:///$$folder/empty.db && export LABELER_DATABASE && \
+	  $(BIN)/alembic -c db/alembic.ini upgrade head && $(BIN)/alembic -c db/alembic.ini check; \
+	  status=$$?; rm -rf $$folder; exit $$status
+
+bench: install ## the benchmarks, one after the other
+	for bench in tests/bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+serve: install ## the review page of the workspace WORKSPACE (default: here)
+	$(BIN)/labeler serve --workspace $(WORKSPACE) --port $(PORT)
+
+lock: ## pin every package anew (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock

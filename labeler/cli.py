@@ -1,0 +1,399 @@
+"""The command line: parse, one call, exit code. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from labeler import __version__, console
+from labeler.domain import LabelerError
+
+if TYPE_CHECKING:
+    from labeler.rounds import Workspace
+
+INTERRUPTED = 130
+DEBUG = "LABELER_DEBUG"
+_before: dict[str, Path | None] = {}
+
+
+class _Commands(TyperGroup):
+    """Turns what went wrong into one line and an exit code, so that nobody is shown a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer's own name of the same class
+        try:
+            return super().invoke(ctx)
+        except LabelerError as error:
+            console.print_error(error)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            sys.stderr.write("labeler: interrupted; everything decided is kept\n")
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG) or type(error).__module__.startswith("typer"):
+                raise
+            what = f"unexpected {type(error).__name__}: {error}"
+            console.print_error(LabelerError(what, f"this is a bug; {DEBUG}=1 shows where, please report it"))
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="labeler",
+    cls=_Commands,
+    help="Unlabelled photographs in, a trained image classifier out, with as few human labels as possible.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option("-w", "--workspace", metavar="DIR", help="Workspace; default LABELER_WORKSPACE, else this folder."),
+]
+DatabaseOption = Annotated[
+    str | None, typer.Option("--database", metavar="URL", help="Record to use instead of db/labeler.db.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+BackboneOption = Annotated[
+    str | None, typer.Option("--backbone", metavar="NAME", help="Network that makes the vectors.")
+]
+WeightsOption = Annotated[str | None, typer.Option("--weights", metavar="NAME|FILE", help="imagenet, none or a file.")]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="NAME", help="float32 or int8.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"labeler {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    workspace: WorkspaceOption = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    _before["workspace"] = workspace
+
+
+def _given_before_the_command() -> Path | None:
+    """``labeler -w DIR round`` means the same as ``labeler round -w DIR``."""
+    return _before.get("workspace")
+
+
+@contextmanager
+def _opened(workspace: Path | None, quiet: bool, **overrides: Any) -> Iterator[Workspace]:
+    """The workspace of a command with the given settings, progress drawn on stderr."""
+    from labeler.rounds import Workspace
+
+    directory = workspace or _given_before_the_command()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    with console.progress(quiet) as report, Workspace.open(directory, progress=report, **given) as opened:
+        yield opened
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(),
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Class names in order, for two P(first) is kept.")
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a workspace: db/, pools/ and labeler.toml."""
+    from labeler import workspace
+    from labeler.settings import check_classes, load
+
+    paths = workspace.create(directory, check_classes(classes.split(",")) if classes is not None else None)
+    names = load(paths.root, environment={}).classes
+    if json:
+        console.print_json({"workspace": str(paths.root), "classes": list(names)})
+    elif not quiet:
+        print(f"Workspace {paths.root} for {', '.join(names)}.")
+        print(f"Next: `labeler -w {directory} import FOLDER` takes your photographs in.")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A file, folder, labelled tree or CSV of path,label.")],
+    into: Annotated[str, typer.Option(metavar="SPLIT", help="unlabelled, train, validation, test or auto.")] = "auto",
+    mode: Annotated[str, typer.Option(metavar="HOW", help="copy, move or link.")] = "copy",
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Take images in; what cannot be used is set aside with a reason."""
+    _choice("--into", into, ("unlabelled", "train", "validation", "test", "auto"))
+    if mode not in ("copy", "move", "link"):
+        raise typer.BadParameter("choose from copy, move, link", param_hint="--mode")
+    with _opened(workspace, quiet, database=database) as opened:
+        result = opened.import_images(source, into=into, mode=mode)  # type: ignore[arg-type]  # checked above
+    if json:
+        console.print_json(result.as_json())
+        return
+    for item in result.quarantined:
+        print(f"set aside: {item['path']}: {item['reason']}".encode("utf-8", "backslashreplace").decode())
+    print(
+        f"{result.imported} imported ({result.labelled} with a label), {len(result.twins)} duplicates, "
+        f"{result.near_duplicates} near-duplicates, {len(result.quarantined)} set aside."
+    )
+
+
+def _choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise typer.BadParameter(f"choose from {', '.join(choices)}", param_hint=option)
+
+
+@app.command()
+def round(
+    k: Annotated[int | None, typer.Option("--k", metavar="N", min=1, help="Images to propose.")] = None,
+    strategy: Annotated[str | None, typer.Option(metavar="NAME", help="How to choose them.")] = None,
+    oracle: Annotated[Path | None, typer.Option(metavar="TRUTH", help="Answer from a labelled folder or CSV.")] = None,
+    oracle_noise: Annotated[float, typer.Option(metavar="SHARE", help="Share of wrong answers.")] = 0.0,
+    oracle_skip: Annotated[float, typer.Option(metavar="SHARE", help="Share of skipped images.")] = 0.0,
+    seed: SeedOption = None,
+    refresh: Annotated[str | None, typer.Option(metavar="WHAT", help="auto, head or finetune.")] = None,
+    backbone: BackboneOption = None,
+    weights: WeightsOption = None,
+    precision: PrecisionOption = None,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Resume the open round or propose one; with an oracle also answer, commit, retrain and evaluate it."""
+    from labeler.oracle import Oracle
+
+    chosen = {"backbone": backbone, "weights": weights, "precision": precision, "database": database}
+    with _opened(workspace, quiet, **chosen) as opened:
+        annotator = None
+        if oracle is not None:
+            seeded = opened.settings.seed if seed is None else seed
+            classes = opened.settings.classes
+            annotator = Oracle(oracle, classes, noise=oracle_noise, skip_rate=oracle_skip, seed=seeded)
+        result = opened.round(k, annotator, strategy=strategy, seed=seed, refresh=refresh).as_json()
+    if json:
+        console.print_json(result)
+    else:
+        console.print_round(result)
+
+
+@app.command()
+def train(
+    seed: SeedOption = None,
+    backbone: BackboneOption = None,
+    weights: WeightsOption = None,
+    precision: PrecisionOption = None,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Fit a model on every label there is; it becomes the one in use."""
+    chosen = {"backbone": backbone, "weights": weights, "precision": precision, "database": database}
+    with _opened(workspace, quiet, **chosen) as opened:
+        result = opened.train(seed=seed)
+    if json:
+        console.print_json(result)
+        return
+    print(f"Model {result['model']} trained on {result['labelled']} labels.")
+    console.print_metrics(result["metrics"])
+
+
+@app.command()
+def evaluate(
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="test, validation or train.")] = "test",
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure the model in use on labelled images, or estimate where there are none."""
+    _choice("--split", split, ("test", "validation", "train"))
+    with _opened(workspace, quiet, database=database) as opened:
+        result = opened.evaluate(split=split)
+    if json:
+        console.print_json(result)
+        return
+    print(f"Model {result['model']}")
+    console.print_metrics(result["metrics"])
+    confusion = result["metrics"].get("confusion")
+    if confusion:
+        classes = opened.settings.classes
+        console.print_table(
+            "", ["truth \\ predicted", *classes], [[c, *row] for c, row in zip(classes, confusion, strict=True)]
+        )
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files or folders of them.")],
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what the model in use makes of any image files."""
+    with _opened(workspace, quiet, database=database) as opened:
+        rows = opened.predict(files)
+    if json:
+        console.print_json(rows)
+    else:
+        shown = [[r["path"], r["predicted"] or r["error"], r["probability"]] for r in rows]
+        console.print_table("", ["file", "predicted", "probability"], shown)
+    if rows and all(row["predicted"] is None for row in rows):
+        raise LabelerError("none of the files could be read", "give image files")
+
+
+@app.command()
+def undo(
+    count: Annotated[int, typer.Argument(metavar="[N]", min=1, help="How many decisions to take back.")] = 1,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Take back the newest decisions; their files move back."""
+    with _opened(workspace, quiet, database=database) as opened:
+        taken_back = opened.undo(count)
+    if json:
+        console.print_json({"undone": taken_back})
+        return
+    for item in taken_back:
+        print(f"{item['sha256'][:12]}: {item['label'] or item['action']} taken back, now {item['now'] or 'unlabelled'}")
+
+
+@app.command()
+def verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Heal what is certain; touch nothing else.")] = False,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Compare the record with the files, both ways."""
+    from labeler.rounds.verification import tidy
+
+    with _opened(workspace, quiet, database=database) as opened:
+        report = opened.verify(repair=repair)
+    if json:
+        console.print_json(report)
+    else:
+        for item in report["differences"]:
+            print(f"{item['kind']}: {item['path']}: {item['detail']}".encode("utf-8", "backslashreplace").decode())
+        for note in report["notes"]:
+            print(f"note: {note}")
+        print(tidy(report))
+    if not report["clean"]:
+        if json:
+            raise typer.Exit(1)
+        left = len(report["differences"])
+        raise LabelerError(
+            f"{left} difference(s) between record and disk", "" if repair else "run `labeler verify --repair`"
+        )
+
+
+@app.command()
+def status(
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """What is where: images by split and class, the round under way, the model in use."""
+    with _opened(workspace, quiet, database=database) as opened:
+        report = opened.status()
+    if json:
+        console.print_json(report)
+        return
+    rows = [[split, label or "-", n] for split, labels in report["counts"].items() for label, n in labels.items()]
+    console.print_table("", ["split", "class", "images"], rows)
+    under_way = report["round"]
+    if under_way is None:
+        print("no round is open")
+    else:
+        waiting = f"{under_way['undecided']} of {under_way['k']} to decide"
+        print(f"round {under_way['round']} is {under_way['state']}: {waiting}")
+    model = report["model"]
+    print(f"model {model['name']}, {model['labelled']} labels, {model['backbone']}" if model else "no model yet")
+    console.print_metrics(model["metrics"] if model else None)
+    print(
+        f"{report['quarantined']} set aside, {report['missing']} missing, {report['near_duplicates']} near-duplicates"
+    )
+
+
+@app.command()
+def settings(workspace: WorkspaceOption = None, json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Every setting: its value here, its default, its environment variable."""
+    from labeler import settings as table
+    from labeler.domain import WorkspaceError
+    from labeler.workspace import find
+
+    try:
+        values = table.load(find(workspace or _given_before_the_command()).root)
+    except WorkspaceError:
+        values = table.load(Path())
+    rows = table.rows(values)
+    if json:
+        console.print_json(rows)
+        return
+    for row in rows:
+        changed = "" if row["value"] == row["default"] else f" (default {row['default']})"
+        print(f"{row['name']} = {row['value']}{changed}\n    {row['help']}; {row['environment']}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 picks a free one.")] = None,
+    k: Annotated[int | None, typer.Option("--k", metavar="N", min=1, help="Images in a round.")] = None,
+    strategy: Annotated[str | None, typer.Option(metavar="NAME", help="How to choose them.")] = None,
+    workspace: WorkspaceOption = None,
+    database: DatabaseOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Serve the review page; a worker process retrains while people label."""
+    from labeler.review import server
+    from labeler.settings import load
+    from labeler.workspace import find
+
+    paths = find(workspace or _given_before_the_command())
+    given = {"host": host, "port": port, "k": k, "strategy": strategy, "database": database}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    values = load(paths.root).replace(**overrides)
+    server.serve(paths, host=values.host, port=values.port, settings_overrides=overrides)
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("labeler-demo"),
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the drawings and the rounds.")] = 0,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw a pool of faces, run three rounds with an oracle and print the learning curve."""
+    from labeler.demonstration import run
+
+    with console.progress(quiet) as report:
+        result = run(directory, seed=seed, progress=report)
+    if json:
+        console.print_json(result)
+    else:
+        console.print_demo(result)
+
+
+def main() -> None:
+    """The entry point of the ``labeler`` command."""
+    app()

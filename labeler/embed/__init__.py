@@ -1,0 +1,1 @@
+"""Image -> vector: backbones, the fast CPU runtime, and the cache of vectors on disk."""

@@ -1,0 +1,108 @@
+"""Keras model -> LiteRT file, as a program of its own: ``python -m labeler.embed.convert JOB``.
+
+Run as a child by :mod:`labeler.embed.runtime`, so that TensorFlow's half gigabyte and its seconds of import stay out
+of the process that labels. JOB is a JSON object with the fields of a :class:`Backbone` and ``out``, a file that does
+not exist yet. On failure the last line on stdout is a JSON object with ``what`` and ``remedy``, and the exit code 3.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labeler.domain import LabelerError, WeightsUnavailable
+from labeler.embed.backbones import INT8, Backbone, Part
+from labeler.embed.networks import keras_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FAILED = 3
+CALIBRATION_IMAGES = 100
+
+
+def main(job: str) -> int:
+    try:
+        fields = json.loads(job)
+        out = Path(fields.pop("out"))
+        batch = int(fields.pop("batch"))
+        fields["parts"] = tuple(Part(**part) for part in fields["parts"])
+        out.write_bytes(convert(Backbone(**fields), batch))
+    except LabelerError as error:
+        kind = "weights" if isinstance(error, WeightsUnavailable) else "other"
+        print(json.dumps({"kind": kind, "what": error.what, "remedy": error.remedy}))
+        return FAILED
+    return 0
+
+
+def convert(backbone: Backbone, batch: int) -> bytes:
+    """The LiteRT flatbuffer: uint8 (batch, S, S, 3) in; one float32 (batch, d) out per part, in the parts' order."""
+    import tensorflow as tf
+
+    frozen = _frozen(backbone, batch, tf.float32 if backbone.precision == INT8 else tf.uint8)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    if backbone.precision == INT8:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: _calibration_batches(backbone.input_size, batch)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+        converter.inference_output_type = tf.float32
+    return bytes(converter.convert())
+
+
+def _frozen(backbone: Backbone, batch: int, dtype: Any) -> Any:
+    """The forward pass with the weights as constants: with variables in it LiteRT would look each up at run time."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    model = keras_model(backbone)
+    size = backbone.input_size
+
+    def forward(pixels: Any) -> list[Any]:
+        outputs = model(tf.cast(pixels, tf.float32), training=False)
+        return [outputs[part.name] for part in backbone.parts]
+
+    signature = [tf.TensorSpec((batch, size, size, 3), dtype)]
+    return convert_variables_to_constants_v2(tf.function(forward, input_signature=signature).get_concrete_function())
+
+
+def _calibration_batches(size: int, batch: int) -> Iterator[list[NDArray[np.float32]]]:
+    import numpy as np
+
+    images = calibration_images(size)
+    for start in range(0, len(images) - batch + 1, batch):
+        yield [images[start : start + batch].astype(np.float32)]
+
+
+def calibration_images(size: int, count: int = CALIBRATION_IMAGES) -> NDArray[np.uint8]:
+    """Photographs that set the ranges of the int8 form: the same on every machine and for every pool.
+
+    Cut from the two photographs scikit-learn ships. Ranges from the pool itself would make the vectors depend on
+    which images happened to lie there at the first run, so that deleting the compiled file would silently change
+    every vector; with fixed images the int8 form is as reproducible as the float one.
+
+    Returns:
+        uint8 (count, size, size, 3), RGB.
+    """
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(0)
+    photographs = [Image.fromarray(image) for image in load_sample_images().images]
+    squares = np.empty((count, size, size, 3), np.uint8)
+    for row in range(count):
+        photograph = photographs[row % len(photographs)]
+        side = int(rng.integers(64, min(photograph.size) + 1))
+        left, top = (int(rng.integers(0, extent - side + 1)) for extent in photograph.size)
+        cut = photograph.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
+        squares[row] = np.asarray(cut)[:, :: -1 if rng.random() < 0.5 else 1]
+    return squares
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

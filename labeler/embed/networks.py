@@ -1,0 +1,129 @@
+"""A backbone's description -> its Keras model. Used for conversion, for fine-tuning and by tests; never in a round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from labeler.domain import WeightsUnavailable
+from labeler.embed import efficientnet_lite
+from labeler.embed.backbones import IMAGENET, NO_WEIGHTS, Backbone, pixel_mode
+
+RANDOM_SEED = 0
+# A download that makes no headway for this long has failed; the default is to wait for ever.
+DOWNLOAD_STALL_S = 20.0
+_APPLICATIONS = {
+    "mobilenet_v2": "MobileNetV2",
+    "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "inception_v3": "InceptionV3",
+    "densenet121": "DenseNet121",
+}
+
+
+def keras_model(backbone: Backbone) -> Any:
+    """Build the network with its weights and its scaling of pixels inside.
+
+    Returns:
+        ``keras.Model`` from float32 pixels (B, S, S, 3), RGB in 0..255, to a dict: part name -> float32 (B, d).
+
+    Raises:
+        WeightsUnavailable: the weights are not here, cannot be fetched, or do not fit.
+    """
+    import keras
+
+    if backbone.weights == NO_WEIGHTS:
+        keras.utils.set_random_seed(RANDOM_SEED)
+    if backbone.name == "efficientnet_lite0":
+        model = _efficientnet_lite0(backbone)
+    else:
+        model = _application(backbone)
+    return keras.Model(model.inputs, {part.name: model.output[part.name] for part in backbone.parts})
+
+
+def _efficientnet_lite0(backbone: Backbone) -> Any:
+    if backbone.weights == NO_WEIGHTS:
+        return efficientnet_lite.build(None)
+    if backbone.weights == IMAGENET:
+        file = efficientnet_lite.packaged_weights()
+        return efficientnet_lite.build(efficientnet_lite.read_weights(file, efficientnet_lite.WEIGHTS_SHA256))
+    file = Path(backbone.weights)
+    if file.suffix == ".pth":
+        return efficientnet_lite.build(efficientnet_lite.read_weights(file, backbone.digest))
+    model = efficientnet_lite.build(None)
+    _load_file(model, file)
+    return model
+
+
+def _application(backbone: Backbone) -> Any:
+    import keras
+
+    size = backbone.input_size
+    pixels = keras.Input((size, size, 3), name="pixels")
+    scaled = _Scaled.by_mode(pixel_mode(backbone), pixels)
+    build = getattr(keras.applications, _APPLICATIONS[backbone.name])
+    core = _downloaded(build, backbone) if backbone.weights == IMAGENET else _empty(build, backbone)
+    if backbone.weights not in (IMAGENET, NO_WEIGHTS):
+        _load_file(core, Path(backbone.weights))
+    return keras.Model(pixels, {backbone.parts[-1].name: core(scaled)})
+
+
+class _Scaled:
+    """The three scalings of keras.applications, as layers, so that the converted graph holds them."""
+
+    # Means in the order of the caffe mode, BGR; and the ImageNet statistics of the torch mode, RGB.
+    _CAFFE_MEAN = (103.939, 116.779, 123.68)
+    _TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    @classmethod
+    def by_mode(cls, mode: str, pixels: Any) -> Any:
+        import keras
+
+        if mode == "tf":
+            return keras.layers.Rescaling(1 / 127.5, -1.0)(pixels)
+        if mode == "caffe":
+            return keras.layers.Rescaling(1.0, [-mean for mean in cls._CAFFE_MEAN])(pixels[..., ::-1])
+        scale = [1 / (255 * deviation) for deviation in cls._TORCH_DEVIATION]
+        offset = [-mean / deviation for mean, deviation in zip(cls._TORCH_MEAN, cls._TORCH_DEVIATION, strict=True)]
+        return keras.layers.Rescaling(scale, offset)(pixels)
+
+
+def _empty(build: Any, backbone: Backbone) -> Any:
+    size = backbone.input_size
+    return build(include_top=False, weights=None, pooling="avg", input_shape=(size, size, 3))
+
+
+def _downloaded(build: Any, backbone: Backbone) -> Any:
+    import socket
+
+    size = backbone.input_size
+    waited = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_STALL_S)
+    try:
+        return build(include_top=False, weights="imagenet", pooling="avg", input_shape=(size, size, 3))
+    except Exception as error:  # Keras raises a bare Exception when the fetch fails
+        raise WeightsUnavailable(
+            f"the ImageNet weights of {backbone.name} are not on this machine and could not be downloaded: "
+            f"{_short(error)}",
+            "give --weights FILE (a Keras no-top weights file), --weights none, or use efficientnet_lite0, whose "
+            "weights are installed",
+        ) from None
+    finally:
+        socket.setdefaulttimeout(waited)
+
+
+def _load_file(model: Any, file: Path) -> None:
+    try:
+        model.load_weights(file)
+    except Exception as error:  # h5py, Keras and zip each raise their own
+        raise WeightsUnavailable(
+            f"{file} does not fit {model.name}: {_short(error)}", "give a Keras weights file of this network"
+        ) from None
+
+
+def _short(error: Exception) -> str:
+    """The first line of an error, cut: Keras's run to pages."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -1,0 +1,194 @@
+"""Fast CPU inference of a frozen backbone: LiteRT with XNNPACK, one interpreter per thread."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import queue
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from labeler import faults
+from labeler.domain import LabelerError, Progress, WeightsUnavailable
+from labeler.embed.backbones import Backbone
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Images per call of an interpreter. Larger ones fall out of the second-level cache; see tests/bench/cold_vectors.py.
+MICRO_BATCH = 8
+# Raise when the form of the compiled file changes; its name carries this.
+_FORMAT = 1
+
+
+class Runtime(Protocol):
+    """Turns images into vectors. ``embed`` may be called from as many threads at once as it was opened for."""
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (B, S, S, 3) RGB -> float32 (B, D), raw pooled activations, in order."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back."""
+        ...
+
+
+def open_runtime(
+    backbone: Backbone, compiled: Path, *, threads: int, progress: Callable[[Progress], None] | None = None
+) -> Runtime:
+    """The fast form of a backbone, converted first if this machine has not done so yet (once, 10 to 20 s).
+
+    Args:
+        backbone: what to run.
+        compiled: folder where converted backbones are kept; may be deleted at any time.
+        threads: how many threads will call ``embed``.
+        progress: told before and after a conversion.
+
+    Raises:
+        WeightsUnavailable: the backbone's weights are not here and could not be fetched.
+        LabelerError: the conversion failed otherwise.
+    """
+    file = compiled / f"{backbone.key}-b{MICRO_BATCH}.{_FORMAT}.tflite"
+    if not file.is_file():
+        _convert(backbone, file, progress)
+    try:
+        return _LiteRt(file, backbone, threads)
+    except (ValueError, RuntimeError):  # not a flatbuffer, or one of another LiteRT: it is only a cache
+        file.unlink(missing_ok=True)
+        _convert(backbone, file, progress)
+        return _LiteRt(file, backbone, threads)
+
+
+class _LiteRt:
+    """A stock of single-threaded interpreters; a calling thread borrows one.
+
+    One interpreter per thread scales better than one interpreter with many threads: no barrier after every layer,
+    and the caller's decoding runs beside another caller's inference.
+    """
+
+    def __init__(self, file: Path, backbone: Backbone, threads: int) -> None:
+        self._file, self._backbone = file, backbone
+        self._free: queue.SimpleQueue[_Session | None] = queue.SimpleQueue()
+        self._free.put(_Session(file, backbone))  # at once: a bad file must show here
+        for _ in range(max(1, threads) - 1):
+            self._free.put(None)  # made when first borrowed
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import numpy as np
+
+        vectors = np.empty((len(images), self._backbone.dimension), np.float32)
+        with self._borrowed() as session:
+            for start in range(0, len(images), MICRO_BATCH):
+                session.run(images[start : start + MICRO_BATCH], vectors[start : start + MICRO_BATCH])
+        return vectors
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[_Session]:
+        session = self._free.get()
+        try:
+            session = session or _Session(self._file, self._backbone)
+            yield session
+        finally:
+            self._free.put(session)
+
+    def close(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._free.get_nowait()
+
+
+class _Session:
+    """One interpreter and the memory it works in."""
+
+    def __init__(self, file: Path, backbone: Backbone) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_path=str(file), num_threads=1)
+        self._interpreter.allocate_tensors()
+        (entry,) = self._interpreter.get_input_details()
+        # LiteRT lists outputs in any order; their names (Identity, Identity_1, ...) keep the order of the function.
+        exits = sorted(self._interpreter.get_output_details(), key=lambda e: (len(e["name"]), e["name"]))
+        size = backbone.input_size
+        wanted = [(MICRO_BATCH, part.dimension) for part in backbone.parts]
+        if tuple(entry["shape"]) != (MICRO_BATCH, size, size, 3) or [tuple(e["shape"]) for e in exits] != wanted:
+            raise ValueError(f"{file} is another network")
+        self._entry: int = entry["index"]
+        self._exits: list[int] = [e["index"] for e in exits]
+
+    def run(self, images: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:
+        """Fill ``vectors`` (b, D) from ``images`` (b, S, S, 3), b at most MICRO_BATCH."""
+        import numpy as np
+
+        count = len(images)
+        if count < MICRO_BATCH:
+            images = np.concatenate([images, np.zeros((MICRO_BATCH - count, *images.shape[1:]), np.uint8)])
+        self._interpreter.set_tensor(self._entry, images)
+        self._interpreter.invoke()
+        start = 0
+        for index in self._exits:
+            part = self._interpreter.get_tensor(index)
+            vectors[:, start : start + part.shape[1]] = part[:count]
+            start += part.shape[1]
+
+
+# ----------------------------------------------------------------------------------------------------- conversion
+
+
+def _convert(backbone: Backbone, file: Path, progress: Callable[[Progress], None] | None) -> None:
+    """Convert in a child process and put the result in place whole or not at all."""
+    what = f"prepare {backbone.name} for this machine (once)"
+    if progress:
+        progress(Progress(what, 0, 1))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        _run_converter(backbone, partial)
+        with partial.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        faults.point("runtime.converted")
+        os.replace(partial, file)
+        _fsync_folder(file.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    if progress:
+        progress(Progress(what, 1, 1))
+
+
+def _run_converter(backbone: Backbone, out: Path) -> None:
+    job: dict[str, Any] = dataclasses.asdict(backbone) | {"out": str(out), "batch": MICRO_BATCH}
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    # -P: a keras.py that happens to lie in the current folder must not be imported.
+    command = [sys.executable, "-P", "-m", "labeler.embed.convert", json.dumps(job)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return
+    with contextlib.suppress(ValueError, IndexError, KeyError):
+        said = json.loads(done.stdout.strip().splitlines()[-1])
+        error = WeightsUnavailable if said["kind"] == "weights" else LabelerError
+        raise error(said["what"], said["remedy"])
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    raise LabelerError(
+        f"{backbone.name} could not be prepared (exit code {done.returncode}): {last[:300]}",
+        "check the free disk space and memory, then try again",
+    )
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Vectors and decisions in, an order out: features, head, strategies."""

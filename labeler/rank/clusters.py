@@ -1,0 +1,201 @@
+"""Principal components and weighted k-means in numpy: small, seeded, and without scikit-learn's import time."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from labeler.domain import InvalidScores
+
+FloatArray = npt.NDArray[np.float32]
+
+_OVERSAMPLING = 10
+_POWER_ITERATIONS = 2
+_MOST_CLUSTERS = 512
+
+
+def principal_components(
+    X: FloatArray, dimensions: int, rng: np.random.Generator, also: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Coordinates along the directions of greatest variance.
+
+    Randomised range finder with power iterations (Halko, Martinsson and Tropp, "Finding structure with randomness",
+    SIAM Review 2011): a few thin matrix products instead of a decomposition of all of X.
+
+    Args:
+        X: (n, D) float32.
+        dimensions: components wanted; fewer come back where n or D is smaller.
+        also: (m, D) further rows to give in the same coordinates.
+
+    Returns:
+        float32 (n, d) and float32 (m, d), d <= dimensions.
+
+    Raises:
+        InvalidScores: X holds NaN or infinity.
+    """
+    n, width = X.shape
+    mean = X.mean(axis=0)
+    if not np.isfinite(mean).all():
+        raise InvalidScores("the pool's vectors hold NaN or infinity", "remove db/cache/vectors and embed again")
+    sketch = min(dimensions + _OVERSAMPLING, n, width)
+    basis = _orthonormal(_centred_product(X, mean, rng.standard_normal((width, sketch), dtype=np.float32)))
+    for _ in range(_POWER_ITERATIONS):
+        across = _orthonormal(_centred_back(X, mean, basis))
+        basis = _orthonormal(_centred_product(X, mean, across))
+    small = _centred_back(X, mean, basis).T
+    _, _, directions = np.linalg.svd(small, full_matrices=False)
+    components = np.ascontiguousarray(directions[:dimensions].T)
+    other = np.empty((0, width), dtype=np.float32) if also is None else also
+    return _centred_product(X, mean, components), _centred_product(other, mean, components)
+
+
+def k_means(
+    points: FloatArray,
+    k: int,
+    rng: np.random.Generator,
+    *,
+    weights: npt.NDArray[np.floating] | None = None,
+    fixed: FloatArray | None = None,
+    restarts: int = 3,
+    iterations: int = 50,
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Weighted Lloyd iterations from k-means++ starts; the best of a few starts.
+
+    Args:
+        points: (n, d) float32.
+        k: clusters, >= 1; at most n are made.
+        weights: (n,) non-negative, of each point; None means equal.
+        fixed: (m, d) centres that stay where they are and take the points near them for themselves.
+
+    Returns:
+        centres float32 (k + m, d), the fixed ones last, and int64 (n,) the centre of each point.
+    """
+    mass = _usable_weights(weights, len(points))
+    anchors = np.empty((0, points.shape[1]), dtype=np.float32) if fixed is None else fixed
+    k = min(k, len(points))
+    attempts = []
+    for _ in range(restarts):
+        centres = np.concatenate([_spread_start(points, k, mass, anchors, rng), anchors])
+        cost, owner = _lloyd(points, centres, k, mass, iterations)
+        attempts.append((cost, centres, owner))
+    _, centres, owner = min(attempts, key=lambda attempt: attempt[0])
+    return centres, owner
+
+
+def representatives(
+    points: FloatArray,
+    k: int,
+    rng: np.random.Generator,
+    *,
+    weights: npt.NDArray[np.floating] | None = None,
+    fixed: FloatArray | None = None,
+) -> npt.NDArray[np.int64]:
+    """Rows that stand for all: the point nearest to each of k centres, heaviest cluster first.
+
+    Where there are fewer clusters than k (twins, a very large k) the second nearest of each cluster follow, and so on;
+    points around the fixed centres come last. So there are always min(k, n) different rows.
+    """
+    clusters = min(k, len(points), _MOST_CLUSTERS)
+    mass = _usable_weights(weights, len(points))
+    centres, owner = k_means(points, clusters, rng, weights=mass, fixed=fixed)
+    distance = np.square(points - centres[owner]).sum(axis=1)
+    total = np.bincount(owner, weights=mass, minlength=len(centres))
+    # Within a cluster by distance; the stable sort keeps the caller's (id) order among twins.
+    order = np.lexsort((distance, owner))
+    sorted_owner = owner[order]
+    starts = np.searchsorted(sorted_owner, np.arange(len(centres)))
+    turn = np.empty(len(points), dtype=np.int64)
+    turn[order] = np.arange(len(points)) - starts[sorted_owner]
+    taken = owner >= clusters
+    return np.lexsort((np.arange(len(points)), distance, -total[owner], turn, taken))[:k].astype(np.int64)
+
+
+def _usable_weights(weights: npt.NDArray[np.floating] | None, n: int) -> npt.NDArray[np.float64]:
+    if weights is None or not float(weights.sum()) > 0.0:
+        return np.ones(n, dtype=np.float64)
+    return np.asarray(weights, dtype=np.float64)
+
+
+def _spread_start(
+    points: FloatArray, k: int, mass: npt.NDArray[np.float64], anchors: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Greedy k-means++ (Arthur and Vassilvitskii, SODA 2007): far from the centres before, best of a few draws."""
+    squared = np.einsum("ij,ij->i", points, points)
+    trials = 2 + int(np.log(k))
+    # One finite value everywhere where there is no centre yet: the first is drawn by mass alone.
+    nearest = np.ones(len(points)) if len(anchors) == 0 else _distances(points, squared, anchors).min(axis=1)
+    chosen = np.empty(k, dtype=np.int64)
+    for i in range(k):
+        drawn = _draw(mass * nearest, mass, trials, rng)
+        distances = _distances(points, squared, points[drawn]).astype(np.float64)
+        if i > 0 or len(anchors):
+            np.minimum(distances, nearest[:, None], out=distances)
+        best = int((mass @ distances).argmin())
+        chosen[i], nearest = drawn[best], distances[:, best]
+    return points[chosen]
+
+
+def _draw(
+    potential: npt.NDArray[np.float64], mass: npt.NDArray[np.float64], trials: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Row numbers drawn in proportion to their potential; to their mass where every potential is zero."""
+    cumulated = np.cumsum(potential)
+    if not cumulated[-1] > 0.0:
+        cumulated = np.cumsum(mass)
+    places = np.searchsorted(cumulated, rng.random(trials) * cumulated[-1], side="right")
+    rows: npt.NDArray[np.int64] = np.minimum(places, len(potential) - 1)
+    return rows
+
+
+def _lloyd(
+    points: FloatArray, centres: FloatArray, k: int, mass: npt.NDArray[np.float64], iterations: int
+) -> tuple[float, npt.NDArray[np.int64]]:
+    """Move the first k centres, in place, until no point changes hands; the weighted cost and the owners."""
+    squared = np.einsum("ij,ij->i", points, points)
+    weighted = points * mass[:, None].astype(np.float32)
+    owner = np.full(len(points), -1, dtype=np.int64)
+    cost = np.inf
+    for _ in range(iterations):
+        distances = _distances(points, squared, centres)
+        new_owner = distances.argmin(axis=1)
+        cost = float((mass * distances[np.arange(len(points)), new_owner]).sum())
+        if np.array_equal(owner, new_owner):
+            break
+        owner = new_owner
+        _move(centres, k, owner, weighted, mass)
+    return cost, owner
+
+
+def _move(
+    centres: FloatArray, k: int, owner: npt.NDArray[np.int64], weighted: FloatArray, mass: npt.NDArray[np.float64]
+) -> None:
+    total = np.bincount(owner, weights=mass, minlength=len(centres))
+    order = np.argsort(owner, kind="stable")
+    starts = np.searchsorted(owner[order], np.arange(len(centres)))
+    # reduceat gives a wrong row for an empty run; those clusters have no mass and are left where they are.
+    sums = np.add.reduceat(weighted[order], np.minimum(starts, len(owner) - 1), axis=0)
+    moved = np.flatnonzero(total[:k] > 0.0)
+    centres[moved] = sums[moved] / total[moved, None].astype(np.float32)
+
+
+def _distances(points: FloatArray, squared: FloatArray, centres: FloatArray) -> npt.NDArray[np.float32]:
+    """Squared distances, float32 (n, number of centres), never below zero."""
+    out: FloatArray = points @ centres.T
+    out *= -2.0
+    out += squared[:, None]
+    out += np.einsum("ij,ij->i", centres, centres)[None, :]
+    np.maximum(out, 0.0, out=out)
+    return out
+
+
+def _centred_product(X: FloatArray, mean: FloatArray, right: FloatArray) -> FloatArray:
+    return X @ right - mean @ right
+
+
+def _centred_back(X: FloatArray, mean: FloatArray, left: FloatArray) -> FloatArray:
+    return X.T @ left - np.outer(mean, left.sum(axis=0))
+
+
+def _orthonormal(X: FloatArray) -> FloatArray:
+    q: FloatArray = np.linalg.qr(X)[0]
+    return q

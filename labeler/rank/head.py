@@ -1,0 +1,274 @@
+"""The head: calibrated logistic regression on frozen vectors, and the model file that holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labeler import faults
+from labeler.domain import InvalidScores, LabelerError, NotTrainable
+from labeler.rank import logistic
+from labeler.rank.calibration import fit_temperature, stratified_folds
+from labeler.rank.features import FeatureMap, blocks
+
+FloatArray = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.integer]
+
+FOLDS = 5
+FORMAT = 1
+_PREDICT_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A fitted classifier on transformed vectors.
+
+    Attributes:
+        weights: float32 (D, c); c = 1 for two classes with labels (the logit of the first), else one column each.
+        bias: float64 (c,).
+        temperature: logits are divided by it before they become probabilities; > 1 where the head was too sure.
+        present: int64, the classes it has seen, ascending; the others get probability 0.
+        n_classes: columns of its predictions.
+        out_of_fold: float64 (n, n_classes), what heads that had not seen a label said of that image, calibrated, in
+            the order of the fit; None with too few labels, and None in a head read from a file.
+    """
+
+    weights: FloatArray
+    bias: Float64
+    temperature: float
+    present: npt.NDArray[np.int64]
+    n_classes: int
+    out_of_fold: Float64 | None = None
+
+    @classmethod
+    def fit(cls, X: npt.NDArray[np.floating], y: Labels, *, n_classes: int, C: float, seed: int) -> Head:
+        """Fit the weights on every label, and the temperature on out-of-fold logits of the same labels.
+
+        Args:
+            X: (n, D) transformed vectors.
+            y: (n,) class numbers in 0..n_classes-1.
+            C: inverse regularisation strength, > 0; 30 is the recipe's.
+            seed: deals the labels into folds; the weights do not depend on it.
+
+        Raises:
+            NotTrainable: no labels, or labels of one class only.
+            InvalidScores: shapes do not fit, or a vector holds NaN or infinity.
+        """
+        present = _check_training(X, y, n_classes)
+        Z = logistic.reduce_rows(X)
+        targets = _targets(y, present)
+        parameters = logistic.fit(Z, targets, C)
+        residual = targets - _fitted(Z @ parameters[:-1] + parameters[-1])
+        # Optimality: W = C X^T (Y - P); from the reduced rows back to all D columns without inverting anything.
+        weights = parameters[:-1] if Z.shape[1] == X.shape[1] else C * (X.T.astype(np.float64) @ residual)
+        temperature, held_out = _calibrate(Z, targets, y, C, seed, parameters)
+        out_of_fold = None
+        if held_out is not None:
+            out_of_fold = _spread(logistic.probabilities(held_out / temperature), present, n_classes)
+        return cls(weights.astype(np.float32), parameters[-1].copy(), temperature, present, n_classes, out_of_fold)
+
+    @property
+    def dimension(self) -> int:
+        """D of the vectors it reads."""
+        return len(self.weights)
+
+    def predict_proba(self, X: npt.NDArray[np.floating]) -> Float64:
+        """Calibrated class probabilities.
+
+        Args:
+            X: (N, D) transformed vectors, read in blocks.
+
+        Returns:
+            float64 (N, n_classes), rows adding up to 1.
+
+        Raises:
+            InvalidScores: the shape does not fit, or a vector holds NaN or infinity.
+        """
+        if X.ndim != 2 or X.shape[1] != self.dimension:
+            raise InvalidScores(f"vectors of shape {X.shape} for a head of {self.dimension} dimensions", "train again")
+        out = np.empty((len(X), self.n_classes), dtype=np.float64)
+        for rows in blocks(len(X), _PREDICT_ROWS):
+            logits = (X[rows] @ self.weights).astype(np.float64) + self.bias
+            out[rows] = _spread(logistic.probabilities(logits / self.temperature), self.present, self.n_classes)
+        if not np.isfinite(out).all():
+            raise InvalidScores("the model's probabilities hold NaN or infinity", "train again")
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuickModel:
+    """Everything between a backbone's activations and class probabilities; what a model version's file holds.
+
+    Attributes:
+        features: the fitted vector recipe.
+        head: the classifier.
+        classes: names in order of the columns.
+        backbone_key: which backbone, weights and preprocessing the activations must come from.
+    """
+
+    features: FeatureMap
+    head: Head
+    classes: tuple[str, ...]
+    backbone_key: str
+
+    def predict_proba(self, raw: npt.NDArray[np.floating]) -> Float64:
+        """Class probabilities of activations (N, D), float16 or float32, maybe memory-mapped; float64 (N, classes)."""
+        out = np.empty((len(raw), len(self.classes)), dtype=np.float64)
+        for rows, vectors in self.features.iterate(raw):
+            out[rows] = self.head.predict_proba(vectors)
+        return out
+
+    def save(self, file: Path) -> str:
+        """Write the model so that the file is either whole or not there; return the SHA-256 of its bytes.
+
+        The same model gives the same bytes. No pickle: arrays, and a JSON text for the rest.
+        """
+        meta = {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "backbone_key": self.backbone_key,
+            "parts": [list(part) for part in self.features.parts],
+            "temperature": self.head.temperature,
+        }
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            meta=np.frombuffer(json.dumps(meta, sort_keys=True).encode(), dtype=np.uint8),
+            mean=self.features.mean,
+            weights=self.head.weights,
+            bias=self.head.bias,
+            present=self.head.present,
+        )
+        content = buffer.getvalue()
+        _write_durably(file, content)
+        return hashlib.sha256(content).hexdigest()
+
+    @classmethod
+    def load(cls, file: Path, digest: str | None = None) -> QuickModel:
+        """Read a model written by :meth:`save`.
+
+        Raises:
+            LabelerError: the file is missing, truncated, of another program or version, or not of that digest.
+        """
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise LabelerError(f"cannot read the model {file}: {error.strerror}", "run `labeler train`") from None
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise LabelerError(f"the model {file} was changed after it was saved", "run `labeler train`")
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return _assemble({name: arrays[name] for name in arrays.files})
+        except (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile):
+            raise LabelerError(f"{file} is no model of this program, or is damaged", "run `labeler train`") from None
+
+
+def _assemble(arrays: dict[str, npt.NDArray[Any]]) -> QuickModel:
+    meta = json.loads(arrays["meta"].tobytes())
+    if meta["format"] != FORMAT:
+        raise ValueError(f"format {meta['format']}")
+    mean, weights, bias, present = (arrays[name] for name in ("mean", "weights", "bias", "present"))
+    classes = tuple(str(name) for name in meta["classes"])
+    parts = tuple((int(start), int(stop), float(weight)) for start, stop, weight in meta["parts"])
+    columns = 1 if len(present) == 2 else len(present)
+    fits = mean.shape == (parts[-1][1],) and weights.shape == (len(mean), columns) and bias.shape == (columns,)
+    if not fits or len(present) < 2 or not all(0 <= p < len(classes) for p in present):
+        raise ValueError("shapes do not belong together")
+    head = Head(weights, bias, float(meta["temperature"]), present, len(classes))
+    return QuickModel(FeatureMap(mean, parts), head, classes, str(meta["backbone_key"]))
+
+
+def _write_durably(file: Path, content: bytes) -> None:
+    """tmp + fsync + rename + fsync of the folder: a crash leaves the old file or the new one, never a part."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        faults.point("rank.model_written")
+        temporary.replace(file)
+        faults.point("rank.model_renamed")
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LabelerError(f"cannot write the model {file}: {error.strerror}", "free space or check rights") from None
+
+
+def _check_training(X: npt.NDArray[np.floating], y: Labels, n_classes: int) -> npt.NDArray[np.int64]:
+    if X.ndim != 2 or y.shape != (len(X),):
+        raise InvalidScores(f"vectors of shape {X.shape} with labels of shape {y.shape}", "one label per vector")
+    present = np.unique(y).astype(np.int64)
+    if len(present) < 2:
+        seen = "no labels" if len(present) == 0 else "labels of one class only"
+        raise NotTrainable(f"nothing can be trained from {seen}", "label images of at least two classes")
+    if present[0] < 0 or present[-1] >= n_classes:
+        raise InvalidScores(f"a label lies outside the {n_classes} classes", "check the classes setting")
+    if not np.isfinite(X).all():
+        raise InvalidScores("the training vectors hold NaN or infinity", "remove db/cache/vectors and embed again")
+    return present
+
+
+def _targets(y: Labels, present: npt.NDArray[np.int64]) -> Float64:
+    """One-hot (n, c); for two classes one column, 1 for the first of them."""
+    columns = present[:1] if len(present) == 2 else present
+    targets: Float64 = (y[:, None] == columns[None, :]).astype(np.float64)
+    return targets
+
+
+def _fitted(logits: Float64) -> Float64:
+    probabilities = logistic.probabilities(logits)
+    return probabilities[:, :1] if logits.shape[1] == 1 else probabilities
+
+
+def _calibrate(
+    Z: Float64, targets: Float64, y: Labels, C: float, seed: int, start: Float64
+) -> tuple[float, Float64 | None]:
+    """The temperature, and the out-of-fold logits (n, c) it was fitted on; 1 and None with too few labels."""
+    folds = stratified_folds(y, FOLDS, seed)
+    if folds is None:
+        return 1.0, None
+    logits = np.empty_like(targets)
+    for fold in range(int(folds.max()) + 1):
+        held_out = folds == fold
+        parameters = logistic.fit(Z[~held_out], targets[~held_out], C, start)
+        logits[held_out] = Z[held_out] @ parameters[:-1] + parameters[-1]
+    return fit_temperature(logits, targets), logits
+
+
+def _spread(probabilities: Float64, present: npt.NDArray[np.int64], n_classes: int) -> Float64:
+    """Columns of the classes seen to columns of all classes."""
+    if len(present) == n_classes:
+        return probabilities
+    out = np.zeros((len(probabilities), n_classes), dtype=np.float64)
+    out[:, present] = probabilities
+    return out
+
+
+def class_numbers(labels: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Class names to class numbers, int64 (n,).
+
+    Raises:
+        NotTrainable: a label is none of the classes.
+    """
+    number = {name: i for i, name in enumerate(classes)}
+    unknown = sorted(set(labels) - set(number))
+    if unknown:
+        raise NotTrainable(f"label {unknown[0]!r} is none of the classes {', '.join(classes)}", "check the settings")
+    return np.array([number[label] for label in labels], dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Decisions in, a better model out: evaluation, model versions, export."""

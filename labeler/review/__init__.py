@@ -1,0 +1,1 @@
+"""The web application: the page on which people look at images and say what they are."""

@@ -1,0 +1,135 @@
+"""The web application: our endpoints first, Gradio for everything that is not labelling, the guard before both."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+import labeler
+from labeler.domain import LabelerError
+from labeler.review import api
+from labeler.review.guard import Guard
+from labeler.review.words import PAGE, word
+from labeler.workspace import WorkspacePaths
+
+if TYPE_CHECKING:
+    from gradio import Blocks
+
+    from labeler.rounds import Workspace
+
+#: Our modules are fetched by `import`, which starts once Gradio has built the page; named here they come with it.
+_STYLES = ("look", "label", "stage", "panel", "model", "phone")
+_MODULES = ("label", "batch", "clock", "images", "keys", "memory", "outbox", "server", "view", "waiting", "words")
+
+
+def create_app(workspace: Workspace) -> FastAPI:
+    """The application over an open workspace, whose owner closes it afterwards."""
+    app = without_gradio(workspace)
+    _mount_gradio(app, workspace)
+    return app
+
+
+def without_gradio(workspace: Workspace) -> FastAPI:
+    """Guard, endpoints and the page's own files: all that labelling needs."""
+    app = FastAPI(
+        title="labeler", version=labeler.__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
+    )
+    app.include_router(api.router(workspace))
+    app.add_exception_handler(LabelerError, api.labeler_error)
+    app.mount("/static/app", PageFiles(directory=PAGE))
+    app.add_middleware(Guard, user=workspace.settings.annotator)
+    return app
+
+
+class PageFiles(StaticFiles):
+    """Our own files, asked about again each time: after an update nobody works with yesterday's script."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def _mount_gradio(app: FastAPI, workspace: Workspace) -> None:
+    _keep_gradio_quiet(workspace.paths)
+    import gradio as gr
+
+    from labeler.review.look import theme
+
+    blocks = _blocks(workspace)
+    # Gradio looks for new events a thousand times a second, 4 % of a core for nothing; labelling never queues.
+    blocks._queue.sleep_when_free = 0.05
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        auth_dependency=lambda request: str(request.scope["state"]["user"]),
+        theme=theme(),
+        head=_head(),
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size="1kb",
+        blocked_paths=["/"],
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        enable_monitoring=False,
+    )
+
+
+def _keep_gradio_quiet(paths: WorkspacePaths) -> None:
+    """Nothing leaves the machine and nothing is shared through the system's temporary folder; before the import."""
+    os.environ.update(
+        {
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_RUN_HISTORY": "False",
+            "GRADIO_TEMP_DIR": str(paths.thumbnails.parent / "page"),
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+    )
+
+
+def _blocks(workspace: Workspace) -> Blocks:
+    import gradio as gr
+
+    from labeler.review import insights
+
+    with gr.Blocks(title="labeler", analytics_enabled=False, fill_width=True) as blocks:
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab(word("tab.label"), id="label", elem_id="tab-label"):
+                own_html("label.html", "label.js", elem_id="labelling")
+            with gr.Tab(word("tab.model"), id="model", elem_id="tab-model") as model_tab:
+                insights.build(workspace, model_tab)
+    blocks.queue(api_open=False)
+    return blocks
+
+
+def own_html(template: str, module: str, elem_id: str, value: Any = None) -> Any:
+    """A component that is ours from the inside: a fixed skeleton, filled by our own script with `textContent` only.
+
+    Gradio evaluates templates as JavaScript, so nothing that comes from a file name, a class or a person may enter
+    one; the skeletons hold no gap at all.
+    """
+    import gradio as gr
+
+    skeleton = (PAGE / template).read_text(encoding="utf-8")
+    if re.search(r"\{\{|\$\{|`|@children", skeleton):
+        raise ValueError(f"{template} holds something that Gradio would evaluate")
+    start = f'import("/static/app/{module}").then((page) => page.mount(element, {{props, watch}}))'
+    return gr.HTML(
+        value, html_template=skeleton, js_on_load=start, apply_default_css=False, elem_id=elem_id, container=False
+    )
+
+
+def _head() -> str:
+    lines = [f'<link rel="stylesheet" href="/static/app/{name}.css">' for name in _STYLES]
+    lines += [f'<link rel="modulepreload" href="/static/app/{name}.js">' for name in _MODULES]
+    return "\n".join(lines)

@@ -1,0 +1,53 @@
+// What to say while there is nothing to label. Pure: from what is known to the words and buttons of the panel.
+
+import { word } from "./words.js";
+
+export function isWorking(job) {
+  return Boolean(job) && (job.state === "queued" || job.state === "running");
+}
+
+/** While the first answer of the server is awaited. */
+export const opening = () => ({ title: word("wait.loading") });
+
+/** While the server cannot be reached and nothing is known yet. */
+export const unreachable = () => ({ mark: "bad", title: word("wait.offline"), text: word("wait.offlineHint") });
+
+/**
+ * @param view   the server's last answer.
+ * @param batch  the batch this browser worked on last, or null.
+ * @param saving whether answers of that batch are still on their way.
+ * @param note   something the person did meanwhile, or "".
+ */
+export function panelFor(view, batch, saving, note) {
+  const { job } = view;
+  if (saving) return { ...done(view, batch), text: word("wait.saving"), undo: true };
+  if (job?.state === "failed") {
+    const text = `${job.message} ${word("wait.failedHint")}`;
+    return { mark: "bad", title: word("wait.failed"), text, again: word("wait.again") };
+  }
+  if (isWorking(job) || view.round !== null) {
+    const text = note || job?.message || word("wait.training");
+    return { ...done(view, batch), text, progress: job?.progress ?? 0, undo: Boolean(batch?.undoTarget()) };
+  }
+  if (view.pool > 0) {
+    return { mark: "empty", title: word("wait.nothing"), text: note || job?.message || "", again: word("wait.again") };
+  }
+  return empty(view);
+}
+
+function done(view, batch) {
+  if (!batch?.complete) return { title: word(view.labelled > 0 ? "wait.next" : "wait.first") };
+  const skipped = batch.k - batch.labelled;
+  const facts = [word("wait.labelled", { n: batch.labelled })];
+  if (skipped > 0) facts.push(word("wait.skipped", { n: skipped }));
+  return { mark: "done", title: word("wait.done", { n: batch.round }), facts };
+}
+
+function empty(view) {
+  const common = { command: word("empty.command"), again: word("empty.look") };
+  if (view.labelled === 0) {
+    return { ...common, mark: "empty", title: word("empty.none"), text: word("empty.noneHint") };
+  }
+  const facts = [word("empty.doneHint", { n: view.labelled })];
+  return { ...common, mark: "done", title: word("empty.done"), facts, text: word("empty.doneMore") };
+}

@@ -1,0 +1,302 @@
+"""The open workspace: one engine for the shell, the page, the worker and Python programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from labeler import workspace
+from labeler.domain import (
+    OPEN_STATES,
+    Action,
+    Answer,
+    LabelerError,
+    NothingToDo,
+    Progress,
+    Proposal,
+    RoundResult,
+    RoundState,
+    Split,
+    UnknownName,
+    VanishedFile,
+)
+from labeler.record import jobs, queries
+from labeler.record.jobs import JobView
+from labeler.record.store import Store, sqlite_url
+from labeler.record.tables import Image, Round
+from labeler.rounds import decisions, intake, journal, loop, predicting, verification, views
+from labeler.rounds.decisions import Receipt
+from labeler.rounds.learning import Learner, Report
+from labeler.rounds.views import Batch
+from labeler.settings import Settings, load
+
+#: The job that finishes a decided round and proposes the next one.
+ROUND_JOB = "round"
+
+
+class Annotator(Protocol):
+    """Whoever answers proposals from Python: an :class:`labeler.Oracle`, or a program of yours."""
+
+    name: str
+    kind: str
+
+    def answer(self, proposals: Sequence[Proposal], root: Path, classes: Sequence[str]) -> Sequence[Answer]: ...
+
+
+class Workspace:
+    """An opened workspace. Make one with :meth:`open`, and close it or use it in a ``with`` statement.
+
+    Safe to use from several threads; several processes may have the same workspace open.
+    """
+
+    def __init__(self, paths: workspace.WorkspacePaths, settings: Settings, store: Store, progress: Report) -> None:
+        self.paths = paths
+        self.settings = settings
+        self.store = store
+        self.progress = progress
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | Path | None = None,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        **overrides: Any,
+    ) -> Workspace:
+        """Open the workspace at ``directory`` (default: ``LABELER_WORKSPACE``, else the current folder).
+
+        Args:
+            directory: the workspace's root.
+            progress: called with every step of long work.
+            overrides: settings that differ from the environment and ``labeler.toml``, e.g. ``backbone="vgg16"``.
+
+        Raises:
+            WorkspaceError: it is none. SettingError: a setting does not fit. RecordError: the record is unreadable.
+        """
+        paths = workspace.find(Path(directory) if directory is not None else None)
+        settings = load(paths.root).replace(**overrides)
+        return cls(paths, settings, Store(settings.database or sqlite_url(paths.database)), progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.store.close()
+
+    @property
+    def learner(self) -> Learner:
+        return Learner(self.store, self.paths, self.settings, self.progress)
+
+    # ------------------------------------------------------------------------------------------------ the loop
+
+    def round(
+        self,
+        k: int | None = None,
+        annotator: Annotator | None = None,
+        *,
+        strategy: str | None = None,
+        seed: int | None = None,
+        refresh: str | None = None,
+    ) -> RoundResult:
+        """Resume the open round or propose one; with an annotator also answer, commit, retrain and evaluate it.
+
+        Args:
+            k: images to propose; an open round keeps its own.
+            annotator: who answers, e.g. ``Oracle.from_folder("truth")``; without one the round waits for the page.
+            strategy, seed, refresh: override the settings for a round that is proposed now.
+
+        Raises:
+            NothingToDo: the pool is empty.
+            LabelerError: anything else a user can act on; what was decided is kept.
+        """
+        settings = self.settings.replace(
+            **{
+                name: value
+                for name, value in (("k", k), ("strategy", strategy), ("seed", seed), ("refresh", refresh))
+                if value is not None
+            }
+        )
+        if settings.refresh == "finetune":
+            raise LabelerError("--refresh finetune is not there yet", "use --refresh head")
+        self.resume()
+        learner = Learner(self.store, self.paths, settings, self.progress)
+        row, notes = self._current(learner, settings)
+        if annotator is not None:
+            if RoundState(row.state) in OPEN_STATES:
+                self._answer(row, annotator)
+            loop.finish(learner, row.id)
+        return views.round_result(self.store, row.id, tuple(notes))
+
+    def _current(self, learner: Learner, settings: Settings) -> tuple[Round, list[str]]:
+        """The round under way, else a new one; a decided round that never finished is finished first."""
+        with self.store.read() as session:
+            row = queries.unfinished_round(session)
+        if row is not None and RoundState(row.state) not in OPEN_STATES:
+            loop.finish(learner, row.id)
+            row = None
+        if row is not None and self._close_if_decided(row):
+            loop.finish(learner, row.id)
+            row = None
+        if row is not None:
+            return row, []
+        return loop.propose(learner, k=settings.k, strategy=settings.strategy, seed=settings.seed)
+
+    def _close_if_decided(self, row: Round) -> bool:
+        """An open round whose last waiting file vanished has nothing left to decide."""
+        with self.store.write() as session:
+            if row.state != RoundState.REVIEWING.value or queries.undecided(session, row.id):
+                return False
+            queries.advance(session, row.id, RoundState.REVIEWING, RoundState.COMMITTING)
+            return True
+
+    def _answer(self, row: Round, annotator: Annotator) -> None:
+        with self.store.read() as session:
+            waiting = queries.waiting(session, row.id)
+        answers = annotator.answer(waiting, self.paths.root, self.settings.classes)
+        self._record(annotator.name, annotator.kind, answers, row.number)
+        with self.store.read() as session:
+            left = queries.undecided(session, row.id)
+        if left:
+            raise LabelerError(f"{annotator.name} left {left} of the batch undecided", "answer every proposal")
+
+    def resume(self) -> None:
+        """Replay the move journal and clear away what a killed process left; cheap when there is nothing to do."""
+        journal.drain(self.store, self.paths, verify=True)
+        journal.clear_leftovers(self.paths)
+
+    # --------------------------------------------------------------------------------------------- for the page
+
+    def batch(self, annotator: str) -> Batch:
+        """The round that waits for decisions, with its images and how each stands."""
+        return views.batch(self.store, self.settings)
+
+    def decide(self, annotator: str, answers: Sequence[Answer], *, round: int | None) -> list[Receipt]:
+        """Put answers on record and move the files; durable when it returns.
+
+        The last decision of a round asks the worker to finish it. An op_id that is on record changes nothing.
+
+        Raises:
+            UnknownName: an image, a class or a round that does not exist; nothing of the call was stored.
+        """
+        return self._record(annotator, "person", answers, round)
+
+    def _record(self, annotator: str, kind: str, answers: Sequence[Answer], number: int | None) -> list[Receipt]:
+        with self.store.write() as session:
+            row = None
+            if number is not None:
+                row = queries.round_by_number(session, number)
+                if row is None:
+                    raise UnknownName(f"no round {number} in this workspace", "reload the page")
+            who = queries.annotator(session, annotator, kind)
+            receipts = decisions.record(session, who.id, answers, row, self.settings.classes)
+            if row is not None and row.state == RoundState.COMMITTING.value and kind == "person":
+                jobs.queue(session, ROUND_JOB)
+        journal.drain(self.store, self.paths)
+        return receipts
+
+    def image_file(self, image_id: int) -> Path:
+        """The file of an image.
+
+        Raises:
+            UnknownName: no such image. VanishedFile: its file is gone.
+        """
+        with self.store.read() as session:
+            image = session.get(Image, image_id)
+        if image is None:
+            raise UnknownName(f"no image {image_id} in this workspace", "reload the page")
+        file = self.paths.absolute(image.path)
+        if not file.is_file():
+            raise VanishedFile(f"{image.path} is gone", "put it back, or skip it")
+        return file
+
+    def request_round(self) -> JobView | None:
+        """Ask the worker for the next round unless one is under way; None when one is open."""
+        with self.store.write() as session:
+            row = queries.unfinished_round(session)
+            if row is not None and RoundState(row.state) in OPEN_STATES:
+                return None
+            return jobs.view(jobs.queue(session, ROUND_JOB))
+
+    def run_round_job(self) -> str:
+        """What the worker does: finish the decided round and propose the next; returns a line for the page."""
+        self.resume()
+        try:
+            row, _notes = self._current(self.learner, self.settings)
+        except NothingToDo as error:
+            return error.what
+        return f"round {row.number}: {row.k} images chosen by {row.strategy}"
+
+    def overview(self) -> dict[str, Any]:
+        """Counts, rounds with their metrics and the model in use, as JSON-able values."""
+        return views.overview(self.store, self.settings)
+
+    # ----------------------------------------------------------------------------------------- the steps alone
+
+    def import_images(
+        self, source: str | Path, *, into: str = "auto", mode: intake.Mode = "copy"
+    ) -> intake.ImportResult:
+        """Take in a file, a folder, a labelled tree or a CSV; see `labeler import`."""
+        return intake.import_images(
+            self.store, self.paths, self.settings, Path(source), into=into, mode=mode, progress=self.progress
+        )
+
+    def train(self, *, seed: int | None = None) -> dict[str, Any]:
+        """Fit a model on every label there is, now; it becomes the one in use."""
+        self.resume()
+        learner = self.learner
+        material = learner.material(Split.UNLABELLED, Split.TRAIN)
+        version, model = learner.train(material, seed=self.settings.seed if seed is None else seed)
+        metrics = learner.evaluate(version, model, material=material)
+        return {"model": version.name, "labelled": version.labelled, "metrics": dict(metrics)}
+
+    def evaluate(self, *, split: str = "test") -> dict[str, Any]:
+        """Metrics of the model in use on a split; an estimate, marked as one, where the split is empty.
+
+        Raises:
+            LabelerError: there is no model yet.
+        """
+        learner = self.learner
+        version, model = predicting.required(learner)
+        return {"model": version.name, "metrics": dict(learner.evaluate(version, model, split=Split(split)))}
+
+    def predict(self, files: Sequence[str | Path]) -> list[dict[str, Any]]:
+        """Class probabilities of any image files; one that cannot be read is reported, not raised."""
+        return predicting.predict(self.learner, [Path(file) for file in files])
+
+    def undo(self, count: int = 1) -> list[dict[str, Any]]:
+        """Take back the newest ``count`` decisions of reviewers; their files move back."""
+        taken_back: list[dict[str, Any]] = []
+        with self.store.write() as session:
+            who = queries.annotator(session, self.settings.annotator)
+            for _ in range(count):
+                row = queries.newest_in_force(session)
+                if row is None:
+                    break
+                image = session.get_one(Image, row.image_id)
+                answer = Answer(image.sha256, Action.UNDO, None, decisions.new_operation())
+                of_round = session.get(Round, row.round_id) if row.round_id is not None else None
+                decisions.record(session, who.id, [answer], of_round, self.settings.classes)
+                taken_back.append(
+                    {"sha256": image.sha256, "action": row.action, "label": row.label, "now": image.label}
+                )
+        if not taken_back:
+            raise NothingToDo("there is no decision to undo")
+        problems = journal.drain(self.store, self.paths)
+        if problems:
+            raise problems[0]
+        return taken_back
+
+    def verify(self, *, repair: bool = False) -> dict[str, Any]:
+        """Compare record and disk both ways; with ``repair`` heal what is certain."""
+        return verification.verify(self.store, self.paths, self.settings, repair=repair)
+
+    def status(self) -> Mapping[str, Any]:
+        """What is where: counts by split and class, the round under way, the model in use."""
+        return views.status(self.store, self.settings)

@@ -1,0 +1,73 @@
+"""Carrying out the moves that decisions asked for; run after every decision and replayed at every start."""
+
+from __future__ import annotations
+
+from labeler import faults
+from labeler.domain import LabelerError, VanishedFile, WorkspaceBusy
+from labeler.pool import mover
+from labeler.record import queries
+from labeler.record.queries import PendingMove
+from labeler.record.store import Store
+from labeler.workspace import WorkspacePaths, exclusive
+
+LOCK_WAIT_S = 60.0
+
+
+def drain(store: Store, paths: WorkspacePaths, *, verify: bool = False) -> list[LabelerError]:
+    """Carry out every pending move, oldest first, and mark each done once it is durable on disk.
+
+    Only one process drains at a time: an image's second move starts where its first one ends, so two readers of the
+    journal could otherwise put a file back where the record no longer has it.
+
+    Args:
+        verify: read every file before it is moved and refuse one whose bytes changed; for replaying after a crash.
+
+    Returns:
+        What kept a move from being carried out; those stay pending and are tried again by the next call.
+    """
+    with store.read() as session:
+        if not queries.count_pending(session):
+            return []
+    problems: list[LabelerError] = []
+    failed: set[int] = set()
+    with exclusive(paths, "moves", wait_s=LOCK_WAIT_S):
+        while True:
+            with store.read() as session:
+                wave = [move for move in queries.pending_moves(session, 1000 + len(failed)) if move.id not in failed]
+            if not wave:
+                return problems
+            outcomes = mover.move_many([_request(paths, move) for move in wave], verify=verify)
+            faults.point("journal.moved")
+            _mark(store, paths, wave, outcomes)
+            faults.point("journal.marked")
+            for move, outcome in zip(wave, outcomes, strict=True):
+                if outcome.error is not None:
+                    failed.add(move.id)
+                    problems.append(outcome.error)
+
+
+def _request(paths: WorkspacePaths, move: PendingMove) -> mover.MoveRequest:
+    return mover.MoveRequest(paths.absolute(move.source), paths.absolute(move.folder), move.file_name, move.sha256)
+
+
+def _mark(store: Store, paths: WorkspacePaths, wave: list[PendingMove], outcomes: list[mover.MoveOutcome]) -> None:
+    with store.write() as session:
+        for move, outcome in zip(wave, outcomes, strict=True):
+            if outcome.final is not None:
+                queries.move_done(session, move, paths.relative(outcome.final))
+            else:
+                vanished = isinstance(outcome.error, VanishedFile)
+                queries.move_failed(session, move, str(outcome.error), vanished=vanished)
+
+
+def clear_leftovers(paths: WorkspacePaths) -> int:
+    """Remove temporary files that a killed process left; returns how many.
+
+    Whoever makes one holds the lock of the moves or of the intake, so with both in hand none is in use. When another
+    process holds one of them the sweep is left for later.
+    """
+    try:
+        with exclusive(paths, "intake"), exclusive(paths, "moves"):
+            return len(mover.sweep(paths.pools))
+    except WorkspaceBusy:
+        return 0

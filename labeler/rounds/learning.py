@@ -1,0 +1,195 @@
+"""From decisions to a model and from a model to figures: gathers vectors, fits, saves and evaluates versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labeler import faults
+from labeler.domain import ImageRef, NotTrainable, Progress, Split
+from labeler.embed import backbones, service
+from labeler.rank.features import FeatureMap
+from labeler.rank.head import Head, QuickModel
+from labeler.record import images, models, queries
+from labeler.record.store import Store
+from labeler.record.tables import Evaluation, ModelVersion
+from labeler.retrain import evaluate
+from labeler.settings import Settings
+from labeler.workspace import WorkspacePaths
+
+Report = Callable[[Progress], None] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Images with their backbone activations.
+
+    Attributes:
+        refs: n images, ordered by SHA-256.
+        raw: (n, D) activations, float16 or float32.
+        y: (n,) class numbers, -1 where there is no label.
+        notes: images left out, and why.
+    """
+
+    refs: Sequence[ImageRef]
+    raw: npt.NDArray[np.floating]
+    y: npt.NDArray[np.int64]
+    notes: Sequence[str] = ()
+
+    @property
+    def labelled(self) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(self.y >= 0)
+
+
+class Learner:
+    """The learning half of a workspace; holds no state but what it has read from disk."""
+
+    def __init__(self, store: Store, paths: WorkspacePaths, settings: Settings, progress: Report = None) -> None:
+        self.store, self.paths, self.settings, self.progress = store, paths, settings, progress
+
+    @cached_property
+    def backbone(self) -> backbones.Backbone:
+        s = self.settings
+        return backbones.resolve(s.backbone, weights=s.weights, vectors=s.vectors, precision=s.precision)
+
+    # -------------------------------------------------------------------------------------------------- vectors
+
+    def material(self, *splits: Split) -> Material:
+        """The present images of the splits with their activations; a file that cannot be read is left out."""
+        with self.store.read() as session:
+            refs = [ref for split in splits for ref in images.refs(session, split)]
+        refs.sort(key=lambda ref: ref.sha256)
+        made = service.embed(
+            refs,
+            root=self.paths.root,
+            vectors=self.paths.vectors,
+            compiled=self.paths.compiled,
+            backbone=self.backbone,
+            threads=self.settings.threads,
+            max_pixels=self.settings.max_pixels,
+            progress=self.progress,
+        )
+        kept = [refs[index] for index in made.kept]
+        numbers = {name: number for number, name in enumerate(self.settings.classes)}
+        y = np.array([numbers.get(ref.label or "", -1) for ref in kept], dtype=np.int64)
+        return Material(kept, made.vectors, y, tuple(f"{ref.path}: {reason}" for ref, reason in made.failed))
+
+    # --------------------------------------------------------------------------------------------------- models
+
+    def model(self) -> tuple[ModelVersion, QuickModel] | None:
+        """The model in use; None when there is none, or when it was made for other classes or another backbone."""
+        with self.store.read() as session:
+            version = models.in_use(session)
+        if version is None or version.backbone_key != self.backbone.key:
+            return None
+        if tuple(version.classes) != self.settings.classes:
+            return None
+        return version, QuickModel.load(self.paths.root / version.path, version.digest)
+
+    def feature_map(self, material: Material) -> FeatureMap:
+        """The vector recipe with the means of these images."""
+        return FeatureMap.fit(material.raw, [(part.dimension, part.weight) for part in self.backbone.parts])
+
+    def train(self, material: Material, *, seed: int) -> tuple[ModelVersion, QuickModel]:
+        """Fit the head on every label and save it as the version in use.
+
+        Args:
+            material: pool and training images together: the pool's mean is part of the recipe.
+            seed: of the folds that calibrate the probabilities.
+
+        Raises:
+            NotTrainable: no label, or labels of one class only.
+        """
+        chosen = material.labelled
+        if len(np.unique(material.y[chosen])) < 2:
+            raise NotTrainable(self._too_few(material), "label images of a second class")
+        with self.store.read() as session:
+            last_decision = queries.last_decision_id(session)
+        features = self.feature_map(material)
+        n_classes = len(self.settings.classes)
+        vectors = features.transform(material.raw[chosen])
+        head = Head.fit(vectors, material.y[chosen], n_classes=n_classes, C=self.settings.head_c, seed=seed)
+        model = QuickModel(features, head, self.settings.classes, self.backbone.key)
+        return self._save(model, len(chosen), last_decision, seed), model
+
+    def _too_few(self, material: Material) -> str:
+        seen = sorted({self.settings.classes[number] for number in material.y[material.labelled]})
+        return f"every label so far is {seen[0]!r}" if seen else "nothing is labelled yet"
+
+    def _save(self, model: QuickModel, labelled: int, last_decision: int, seed: int) -> ModelVersion:
+        with self.store.read() as session:
+            name = models.next_name(session)
+            parent = models.in_use(session)
+        file = self.paths.models / f"{name}.npz"
+        self.paths.models.mkdir(parents=True, exist_ok=True)
+        digest = model.save(file)
+        faults.point("train.saved")
+        version = ModelVersion(
+            name=name,
+            kind="head",
+            parent_id=parent.id if parent is not None else None,
+            path=self.paths.relative(file),
+            digest=digest,
+            backbone=self.backbone.name,
+            backbone_key=self.backbone.key,
+            classes=list(model.classes),
+            settings={"head_c": self.settings.head_c, "vectors": self.settings.vectors},
+            seed=seed,
+            labelled=labelled,
+            last_decision_id=last_decision,
+        )
+        with self.store.write() as session:
+            session.add(version)
+            session.flush()
+            models.use(session, version)
+        faults.point("train.recorded")
+        return version
+
+    # ------------------------------------------------------------------------------------------------- evaluate
+
+    def evaluate(
+        self,
+        version: ModelVersion,
+        model: QuickModel,
+        *,
+        split: Split = Split.TEST,
+        material: Material | None = None,
+        round_id: int | None = None,
+    ) -> Mapping[str, Any]:
+        """Metrics on a split's labelled images, put on record; without such images an estimate, marked as one.
+
+        Args:
+            material: pool and training images, which the estimate needs; gathered when not given.
+        """
+        tested = self.material(split)
+        chosen = tested.labelled
+        if len(chosen):
+            probabilities = model.predict_proba(tested.raw[chosen])
+            metrics = evaluate.metrics(tested.y[chosen], probabilities, classes=model.classes, split=split.value)
+        else:
+            metrics = self._estimate(model, material or self.material(Split.UNLABELLED, Split.TRAIN))
+        with self.store.write() as session:
+            row = Evaluation(model_version_id=version.id, round_id=round_id, split=str(metrics["split"]))
+            row.n, row.metrics = int(metrics["n"]), dict(metrics)
+            session.add(row)
+        return metrics
+
+    def _estimate(self, model: QuickModel, material: Material) -> dict[str, Any]:
+        pool = model.predict_proba(material.raw[material.y < 0])
+        held_out = model.head.out_of_fold
+        if held_out is None and len(material.labelled):
+            # A head read from a file has no folds: what they said is computed again from the same labels.
+            head = Head.fit(
+                model.features.transform(material.raw[material.labelled]),
+                material.y[material.labelled],
+                n_classes=len(model.classes),
+                C=self.settings.head_c,
+                seed=self.settings.seed,
+            )
+            held_out = head.out_of_fold
+        return evaluate.estimate(pool, held_out, classes=model.classes)

@@ -1,0 +1,202 @@
+"""Noticing at the start of a round what people did to ``pools/`` by hand: added, removed, renamed, relabelled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labeler.domain import LabelerError, Progress, Split
+from labeler.pool import ingest, mover
+from labeler.record import images
+from labeler.record.store import Store
+from labeler.record.tables import Image, Quarantined
+from labeler.rounds import intake
+from labeler.settings import Settings
+from labeler.workspace import WorkspacePaths, exclusive
+
+_CHUNK = 100
+_LOCK_WAIT_S = 600.0
+#: When more than this share of at least _ALARM_FROM images vanished at once, a disk is missing, not the images.
+_ALARM_SHARE, _ALARM_FROM = 0.5, 20
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What a scan found changed; all zero in the ordinary case."""
+
+    added: int = 0
+    moved: int = 0
+    missing: int = 0
+    returned: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    id: int
+    sha256: str
+    size: int
+    mtime_ns: int
+    missing: bool
+
+
+def scan(
+    store: Store,
+    paths: WorkspacePaths,
+    settings: Settings,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    vanished_is_fine: bool = False,
+) -> ScanReport:
+    """Bring the record up to date with the files in ``pools/``.
+
+    Reads file sizes and times only; a file is opened when it is new or changed.
+
+    Args:
+        vanished_is_fine: a person has confirmed that most images may be gone.
+
+    Raises:
+        LabelerError: most of the images vanished at once, so that a disk is probably not mounted; nothing changed.
+    """
+    report = ScanReport()
+    with exclusive(paths, "intake", wait_s=_LOCK_WAIT_S):
+        # Under the lock of the moves the record and the disk agree but for what people did by hand.
+        with exclusive(paths, "moves", wait_s=_LOCK_WAIT_S):
+            on_disk = _walk(paths, settings.classes, report)
+            known = _known(store)
+        # A missing image's last path may have a new owner: the present one speaks for the path.
+        by_path = {path: row for path, row in known if row.missing} | {p: row for p, row in known if not row.missing}
+        fresh = [path for path, stat in on_disk.items() if not _unchanged(by_path.get(path), stat)]
+        gone = {row.id for path, row in known if not row.missing and path not in on_disk}
+        if not vanished_is_fine:
+            _alarm(len(gone), sum(1 for _, row in known if not row.missing), len(fresh), paths)
+        returned = [row.id for path, row in by_path.items() if row.missing and path in on_disk and path not in fresh]
+        seen = _adopt(store, paths, settings, fresh, set(on_disk), report, progress)
+        overwritten = {by_path[path].id for path in fresh if path in by_path and not by_path[path].missing}
+        report.missing = _set_missing(store, paths, sorted((gone | overwritten) - seen), overwritten)
+        report.returned = _set_returned(store, returned)
+    if report.added:
+        intake.mark_near_duplicates(store, settings.near_duplicate_bits)
+    return report
+
+
+def _walk(paths: WorkspacePaths, classes: Sequence[str], report: ScanReport) -> dict[str, os.stat_result]:
+    on_disk: dict[str, os.stat_result] = {}
+    strange: dict[str, int] = {}
+    for split in Split:
+        if not paths.split(split).is_dir():
+            continue
+        for file in ingest.walk(paths.split(split)):
+            relative = paths.relative(file)
+            if intake.label_of(relative, classes)[0] is None:
+                folder = relative.rpartition("/")[0]
+                strange[folder] = strange.get(folder, 0) + 1
+                continue
+            on_disk[relative] = file.lstat()
+    report.notes += [f"{folder}: {n} file(s) passed over, it is no class folder" for folder, n in strange.items()]
+    return on_disk
+
+
+def _known(store: Store) -> list[tuple[str, _Known]]:
+    with store.read() as session:
+        return [
+            (row.path, _Known(row.id, row.sha256, row.size, row.mtime_ns, row.missing)) for row in images.files(session)
+        ]
+
+
+def _unchanged(row: _Known | None, stat: os.stat_result) -> bool:
+    return row is not None and row.size == stat.st_size and row.mtime_ns == stat.st_mtime_ns
+
+
+def _alarm(gone: int, present: int, fresh: int, paths: WorkspacePaths) -> None:
+    if gone > fresh and present >= _ALARM_FROM and gone > present * _ALARM_SHARE:
+        raise LabelerError(
+            f"{gone} of {present} images are gone from {paths.pools}",
+            "mount the disk they are on; or run `labeler verify --repair` if they were removed on purpose",
+        )
+
+
+def _adopt(
+    store: Store,
+    paths: WorkspacePaths,
+    settings: Settings,
+    fresh: Sequence[str],
+    on_disk: set[str],
+    report: ScanReport,
+    progress: Callable[[Progress], None] | None,
+) -> set[int]:
+    """Examine and record new and changed files; returns the ids of the images they turned out to be."""
+    seen: set[int] = set()
+    outcomes = ingest.examine(
+        [paths.root.joinpath(path) for path in fresh],
+        root=paths.pools,
+        max_pixels=settings.max_pixels,
+        threads=settings.threads,
+        progress=progress if len(fresh) > _CHUNK else None,
+        total=len(fresh),
+    )
+    for chunk in intake.chunks(outcomes, _CHUNK):
+        accepted = [outcome for outcome in chunk if isinstance(outcome, ingest.Accepted)]
+        _put_aside(store, paths, [o for o in chunk if isinstance(o, ingest.Rejected)], report)
+        twins: list[ingest.Rejected] = []
+        with store.write() as session:
+            rows = images.images_by_sha(session, [outcome.facts.sha256 for outcome in accepted])
+            for outcome in accepted:
+                sha, path = outcome.facts.sha256, paths.relative(outcome.file)
+                row = rows.get(sha)
+                if row is not None and row.path != path and row.path in on_disk and not row.missing:
+                    twins.append(ingest.Rejected(outcome.file, f"byte-identical to {row.path}", sha))
+                    continue
+                split, label = intake.label_of(path, settings.classes)
+                if row is not None and row.path != path:
+                    report.moved += 1
+                report.added += row is None
+                rows[sha] = intake.insert(session, paths, outcome.file, split or Split.UNLABELLED, label, outcome)
+                seen.add(rows[sha].id)
+        _put_aside(store, paths, twins, report)
+    return seen
+
+
+def _put_aside(store: Store, paths: WorkspacePaths, rejected: Sequence[ingest.Rejected], report: ScanReport) -> None:
+    """Move what cannot be used to ``pools/Quarantine``; what cannot even be moved stays and is said."""
+    rows = []
+    for outcome in rejected:
+        kept: Path | None = None
+        try:
+            paths.quarantine.mkdir(parents=True, exist_ok=True)
+            sha = outcome.sha256 or ""
+            if sha:
+                kept = mover.move(outcome.file, paths.quarantine, name=outcome.file.name, sha256=sha)
+        except LabelerError:
+            kept = None
+        shown = paths.relative(outcome.file).encode("utf-8", "backslashreplace").decode()
+        report.notes.append(f"{shown}: {outcome.reason}" + ("" if kept else " (left where it is)"))
+        path = paths.relative(kept) if kept else None
+        rows.append(Quarantined(source=shown, path=path, sha256=outcome.sha256, reason=outcome.reason))
+    if rows:
+        with store.write() as session:
+            known = {row.source for row in images.quarantined(session) if row.path is None}
+            session.add_all(row for row in rows if row.path is not None or row.source not in known)
+
+
+def _set_missing(store: Store, paths: WorkspacePaths, gone: Sequence[int], overwritten: set[int]) -> int:
+    """Mark images whose file is gone; looked at once more, a decision may have moved it since the walk."""
+    if not gone:
+        return 0
+    with exclusive(paths, "moves", wait_s=_LOCK_WAIT_S), store.write() as session:
+        lost = [
+            image
+            for image in gone
+            if image in overwritten or not os.path.lexists(paths.absolute(session.get_one(Image, image).path))
+        ]
+        images.set_missing(session, lost, True)
+        return len(lost)
+
+
+def _set_returned(store: Store, returned: Sequence[int]) -> int:
+    if returned:
+        with store.write() as session:
+            images.set_missing(session, returned, False)
+    return len(returned)

@@ -1,0 +1,173 @@
+"""Comparing the record with the disk, both ways, and healing what is certain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from labeler.domain import LabelerError, Split
+from labeler.pool import ingest, mover
+from labeler.pool.disk import sha256_of
+from labeler.record import images, models, queries
+from labeler.record.store import Store
+from labeler.record.tables import Image, MoveRow
+from labeler.rounds import decisions, journal, scan
+from labeler.settings import Settings
+from labeler.workspace import WorkspacePaths, exclusive
+
+_LOCK_WAIT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which record and disk disagree.
+
+    Attributes:
+        kind: pending-move, missing-file, unrecorded-file, changed-file, wrong-folder, wrong-label, leftover,
+            missing-model, missing-quarantined or damaged-record.
+        path: what it concerns, workspace-relative.
+        detail: what is wrong, in words.
+    """
+
+    kind: str
+    path: str
+    detail: str
+
+
+def verify(store: Store, paths: WorkspacePaths, settings: Settings, *, repair: bool) -> dict[str, Any]:
+    """Every difference; with ``repair`` first heal what is certain, then say what was there and what is left.
+
+    Certain is: replaying the journal, removing our own temporaries, adopting files that people added, moved or
+    removed, copying the label of the last decision in force, and moving a file to the folder of its label. A file
+    that is gone for good is recorded as missing, its rows stay.
+    """
+    found = _differences(store, paths, settings)
+    repaired: list[Difference] = []
+    notes: list[str] = []
+    if repair and found:
+        notes = _repair(store, paths, settings)
+        left = _differences(store, paths, settings)
+        repaired = [difference for difference in found if difference not in left]
+        found = left
+    with store.read() as session:
+        checked = len(images.every(session))
+    return {
+        "clean": not found,
+        "images": checked,
+        "differences": [asdict(difference) for difference in found],
+        "repaired": [asdict(difference) for difference in repaired],
+        "notes": notes,
+    }
+
+
+def _differences(store: Store, paths: WorkspacePaths, settings: Settings) -> list[Difference]:
+    # Under both locks nothing moves while we compare; people can go on deciding, their moves wait a moment.
+    with exclusive(paths, "intake", wait_s=_LOCK_WAIT_S), exclusive(paths, "moves", wait_s=_LOCK_WAIT_S):
+        with store.read() as session:
+            found = [Difference("damaged-record", "db/labeler.db", line) for line in images.damage(session)]
+            recorded = images.every(session)
+            pending = queries.images_moving(session)
+            in_force = queries.decisions_in_force(session, [image.id for image in recorded])
+            versions = models.every(session)
+            aside = images.quarantined(session)
+        on_disk = {paths.relative(file): file for split in Split for file in _files(paths, split)}
+        present = {image.path: image for image in recorded if not image.missing}
+        for image in recorded:
+            decision = in_force.get(image.id)
+            label = decision.label if decision is not None else None
+            if label != image.label:
+                found.append(Difference("wrong-label", image.path, f"{image.label} on the image, {label} decided"))
+            if image.missing:
+                continue
+            if image.id in pending:
+                found.append(Difference("pending-move", image.path, "a decision's move is not carried out yet"))
+            elif image.path not in on_disk:
+                found.append(Difference("missing-file", image.path, "on record, not on disk"))
+            elif _changed(image, on_disk[image.path]):
+                found.append(Difference("changed-file", image.path, "its bytes are not the ones on record"))
+            elif not _belongs(image):
+                found.append(Difference("wrong-folder", image.path, f"its label is {image.label}"))
+        for path, file in on_disk.items():
+            if path not in present and not _arriving(file, recorded, pending):
+                found.append(Difference("unrecorded-file", path, "on disk, not on record"))
+        found += _leftovers(paths)
+        found += [
+            Difference("missing-model", model.path, f"model {model.name} cannot be used")
+            for model in versions
+            if not (paths.root / model.path).is_file()
+        ]
+        found += [
+            Difference("missing-quarantined", row.path, "set aside on record, not on disk")
+            for row in aside
+            if row.path is not None and not os.path.lexists(paths.root / row.path)
+        ]
+    return found
+
+
+def _files(paths: WorkspacePaths, split: Split) -> Iterable[Path]:
+    return ingest.walk(paths.split(split)) if paths.split(split).is_dir() else ()
+
+
+def _changed(image: Image, file: Path) -> bool:
+    stat = file.lstat()
+    if (stat.st_size, stat.st_mtime_ns) == (image.size, image.mtime_ns):
+        return False
+    return stat.st_size != image.size or sha256_of(file) != image.sha256
+
+
+def _belongs(image: Image) -> bool:
+    split, label = Split(image.split), image.label
+    folder = PurePosixPath(decisions.destination(image, split, label)[0])
+    if split is Split.UNLABELLED:  # any depth, as it was imported or put there
+        folder = PurePosixPath("pools", split.folder)
+    return folder in PurePosixPath(image.path).parents
+
+
+def _arriving(file: Path, recorded: Iterable[Image], pending: set[int]) -> bool:
+    """Whether an unrecorded file is the far end of a move that was cut off; the journal will settle it."""
+    sizes = {image.size for image in recorded if image.id in pending}
+    if file.lstat().st_size not in sizes:
+        return False
+    sha256 = sha256_of(file)
+    return any(image.id in pending and image.sha256 == sha256 for image in recorded)
+
+
+def _leftovers(paths: WorkspacePaths) -> list[Difference]:
+    return [
+        Difference("leftover", paths.relative(file), "a temporary file of a process that was killed")
+        for file in mover.leftovers(paths.pools)
+    ]
+
+
+def _repair(store: Store, paths: WorkspacePaths, settings: Settings) -> list[str]:
+    notes = [str(problem) for problem in journal.drain(store, paths, verify=True)]
+    journal.clear_leftovers(paths)
+    try:
+        report = scan.scan(store, paths, settings, vanished_is_fine=True)
+        notes += report.notes
+    except LabelerError as error:
+        notes.append(str(error))
+    with store.write() as session:
+        recorded = images.every(session)
+        in_force = queries.decisions_in_force(session, [image.id for image in recorded])
+        for image in recorded:
+            decision = in_force.get(image.id)
+            label = decision.label if decision is not None else None
+            if label != image.label and decision is not None:
+                decisions.relabel(session, image, label, decision.id)
+            elif not image.missing and decision is not None and not _belongs(image):
+                folder, name = decisions.destination(image, Split(image.split), image.label)
+                session.add(MoveRow(image_id=image.id, decision_id=decision.id, folder=folder, file_name=name))
+    notes += [str(problem) for problem in journal.drain(store, paths)]
+    return notes
+
+
+def tidy(report: dict[str, Any]) -> str:
+    """One line that sums a report up."""
+    left = len(report["differences"])
+    healed = len(report["repaired"])
+    text = f"{report['images']} images checked: " + ("record and disk agree" if not left else f"{left} difference(s)")
+    return text + (f", {healed} repaired" if healed else "")

@@ -1,0 +1,174 @@
+"""The one table of settings: name, type, default, help line, environment variable.
+
+The fields of :class:`Settings` are the table; ``labeler settings``, the command line's defaults and the page in
+``docs/settings.md`` are made from it. A value comes from, strongest first: the command line, the environment
+(``LABELER_<NAME>``), ``labeler.toml`` in the workspace, the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labeler.domain import SettingError
+
+ENVIRONMENT_PREFIX = "LABELER_"
+FILE_NAME = "labeler.toml"
+_CLASS_NAME = re.compile(r"[^\W_][\w \-]{0,63}")
+
+
+def _setting(default: Any, text: str, choices: tuple[str, ...] = (), low: float | None = None) -> Any:
+    metadata = {"help": text, "choices": choices, "low": low}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of a workspace with its value; immutable, so that one round sees one set of values."""
+
+    classes: tuple[str, ...] = _setting(
+        ("withMask", "withoutMask"), "class names in order; `probability` is P(first) for two classes"
+    )
+    database: str = _setting("", "URL of the record; empty means db/labeler.db in the workspace")
+    backbone: str = _setting("efficientnet_lite0", "network that turns an image into a vector")
+    weights: str = _setting("imagenet", "weights of the backbone: imagenet, none, or a weights file")
+    vectors: str = _setting("multi-depth", "layers that make the vector", ("multi-depth", "pooled"))
+    precision: str = _setting("float32", "arithmetic of the frozen backbone", ("float32", "int8"))
+    threads: int = _setting(0, "threads for decoding and inference; 0 means one per core", low=0)
+    max_pixels: int = _setting(100_000_000, "an image with more pixels goes to quarantine", low=1)
+    near_duplicate_bits: int = _setting(4, "differing bits (of 64) up to which two images are near-duplicates", low=0)
+    k: int = _setting(50, "images put before a person in one round", low=1)
+    strategy: str = _setting("auto", "how a round chooses its images; auto follows the documented rule")
+    seed: int = _setting(0, "seed of everything random", low=0)
+    head_c: float = _setting(30.0, "inverse regularisation strength of the logistic-regression head", low=1e-6)
+    refresh: str = _setting("auto", "what the retrain step refreshes", ("auto", "head", "finetune"))
+    annotator: str = _setting("local", "name under which decisions of this workspace's one user are recorded")
+    host: str = _setting("127.0.0.1", "address the review page listens on")
+    port: int = _setting(7860, "port the review page listens on; 0 picks a free one", low=0)
+
+    def replace(self, **changes: Any) -> Settings:
+        """A copy with the given settings changed and checked.
+
+        Raises:
+            SettingError: for an unknown name or a value that does not fit.
+        """
+        checked = {name: _checked(name, value, "the command line") for name, value in changes.items()}
+        return dataclasses.replace(self, **checked)
+
+
+TABLE: Mapping[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+def environment_name(name: str) -> str:
+    """The environment variable of a setting, e.g. ``LABELER_BACKBONE``."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of the workspace at ``root``.
+
+    Raises:
+        SettingError: the file is not TOML, names an unknown setting, or a value does not fit.
+    """
+    values: dict[str, Any] = {}
+    file = root / FILE_NAME
+    if file.is_file():
+        values |= {name: _checked(name, value, file.name) for name, value in _read_toml(file).items()}
+    environ = os.environ if environment is None else environment
+    for name in TABLE:
+        text = environ.get(environment_name(name))
+        if text:
+            values[name] = _checked(name, text, environment_name(name))
+    return Settings(**values)
+
+
+def write(root: Path, values: Mapping[str, Any]) -> None:
+    """Write ``labeler.toml`` with the given settings; used by ``init`` only, a person edits it afterwards."""
+    lines = ["# Settings of this workspace; `labeler settings` lists every name with its default."]
+    lines += [f"{name} = {_toml(value)}" for name, value in values.items()]
+    (root / FILE_NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file} is not valid TOML: {error}", "correct the file or remove it") from None
+
+
+def _checked(name: str, value: Any, source: str) -> Any:
+    if name not in TABLE:
+        raise SettingError(f"unknown setting {name!r} in {source}", "see `labeler settings` for the names")
+    spec = TABLE[name]
+    try:
+        value = _converted(name, value, type(spec.default))
+    except (TypeError, ValueError):
+        kind = type(spec.default).__name__
+        raise SettingError(f"{name} = {value!r} in {source} does not fit", f"give a value of type {kind}") from None
+    choices, low = spec.metadata["choices"], spec.metadata["low"]
+    if choices and value not in choices:
+        raise SettingError(f"{name} = {value!r} in {source} is not known", f"choose from {', '.join(choices)}")
+    if low is not None and not value >= low:
+        raise SettingError(f"{name} = {value!r} in {source} is too small", f"give at least {low:g}")
+    return value
+
+
+def _converted(name: str, value: Any, kind: type) -> Any:
+    if name == "classes":
+        return check_classes(value.split(",") if isinstance(value, str) else value)
+    if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
+        raise TypeError(name)
+    if kind is int and not isinstance(value, (int, str)):
+        raise TypeError(name)
+    return kind(value)
+
+
+def check_classes(names: Any) -> tuple[str, ...]:
+    """Class names as a tuple, each fit to be a folder name on every system.
+
+    Raises:
+        SettingError: fewer than two, two alike (also but for case), or a name that is no safe folder name.
+    """
+    classes = tuple(str(name).strip() for name in names)
+    if len(classes) < 2:
+        raise SettingError(f"classes = {', '.join(classes)!r}: a classifier needs two", "e.g. withMask,withoutMask")
+    for name in classes:
+        if not _CLASS_NAME.fullmatch(name) or name != name.strip():
+            raise SettingError(f"class name {name!r} cannot be a folder name", "use letters, digits, space, _ and -")
+    if len({name.casefold() for name in classes}) < len(classes):
+        raise SettingError(f"classes = {', '.join(classes)!r}: two are the same", "give every class its own name")
+    return classes
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def rows(settings: Settings) -> list[dict[str, Any]]:
+    """The table as JSON-able rows: name, value, default, environment variable and help line of every setting."""
+    shown = []
+    for name, spec in TABLE.items():
+        text = spec.metadata["help"]
+        if spec.metadata["choices"]:
+            text += f" ({', '.join(spec.metadata['choices'])})"
+        value, default = getattr(settings, name), spec.default
+        shown.append(
+            {
+                "name": name,
+                "value": ",".join(value) if isinstance(value, tuple) else value,
+                "default": ",".join(default) if isinstance(default, tuple) else default,
+                "environment": environment_name(name),
+                "help": text,
+            }
+        )
+    return shown

@@ -1,0 +1,133 @@
+"""The process that finishes rounds and proposes the next ones while people label.
+
+A process of its own, niced: training inside the web server would make everybody wait for the interpreter's lock. It
+shares nothing with the server but the record: a job is a row, claimed in one transaction and settled in another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from labeler.domain import JobState, LabelerError, Progress
+from labeler.record import jobs
+from labeler.record.store import Store
+from labeler.rounds.engine import ROUND_JOB, Workspace
+from labeler.settings import environment_name
+from labeler.workspace import WorkspacePaths, exclusive
+
+POLL_S = 0.2
+NICENESS = 10
+MAX_ATTEMPTS = 3
+LOCK_WAIT_S = 3600.0
+_PROGRESS_EVERY_S = 0.5
+_log = logging.getLogger("labeler.worker")
+
+
+def start(paths: WorkspacePaths, overrides: Mapping[str, object] | None = None) -> subprocess.Popen[bytes]:
+    """Start the worker of a workspace; it ends by itself when this process does.
+
+    Args:
+        paths: the workspace.
+        overrides: settings that differ from the environment and ``labeler.toml``.
+    """
+    command = [sys.executable, "-m", "labeler.worker", "--workspace", str(paths.root), "--parent", str(os.getpid())]
+    given = {environment_name(name): str(value) for name, value in (overrides or {}).items()}
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **given})
+
+
+def run(workspace: Workspace, parent: int | None) -> None:
+    """Work off jobs until the parent process is gone.
+
+    Raises:
+        WorkspaceBusy: another worker has had this workspace for longer than its longest job may take.
+    """
+    # A worker whose server was killed ends after its job; until then the jobs are its own.
+    with exclusive(workspace.paths, "worker", wait_s=LOCK_WAIT_S):
+        recover(workspace.store)
+        while parent is None or os.getppid() == parent:
+            if not work_once(workspace):
+                time.sleep(POLL_S)
+
+
+def recover(store: Store) -> None:
+    """Put jobs back that a killed worker had begun; one that failed too often is given up and said so.
+
+    Call it while holding the worker's lock: then every job that is said to run has lost its worker.
+    """
+    with store.write() as session:
+        for job in jobs.running(session):
+            given_up = job.attempts >= MAX_ATTEMPTS
+            job.state = JobState.FAILED.value if given_up else JobState.QUEUED.value
+            job.message = f"the worker died {job.attempts} times over it" if given_up else "begun again after a stop"
+
+
+def work_once(workspace: Workspace) -> bool:
+    """Do the oldest waiting job; False when there is none."""
+    with workspace.store.read() as session:
+        if not jobs.any_waiting(session):
+            return False
+    with workspace.store.write() as session:
+        job = jobs.claim(session)
+    if job is None:
+        return False
+    workspace.progress = _Reporter(workspace.store, job.id)
+    try:
+        message = _do(workspace, job.kind)
+        _settle(workspace.store, job.id, JobState.DONE, message)
+    except LabelerError as error:
+        _settle(workspace.store, job.id, JobState.FAILED, str(error))
+    except Exception as error:  # noqa: BLE001  # a bug must not kill the worker: the page shows it, the log has it
+        _log.exception("job %s failed", job.id)
+        _settle(workspace.store, job.id, JobState.FAILED, f"unexpected: {type(error).__name__}: {error}")
+    return True
+
+
+def _do(workspace: Workspace, kind: str) -> str:
+    if kind == ROUND_JOB:
+        return workspace.run_round_job()
+    raise LabelerError(f"no job is called {kind!r}", "it was asked for by another version; ask again")
+
+
+def _settle(store: Store, job_id: int, state: JobState, message: str) -> None:
+    with store.write() as session:
+        jobs.settle(session, job_id, state, message)
+
+
+class _Reporter:
+    """Writes a job's progress to its row, twice a second at most."""
+
+    def __init__(self, store: Store, job_id: int) -> None:
+        self.store, self.job_id, self.last = store, job_id, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() - self.last < _PROGRESS_EVERY_S:
+            return
+        self.last = time.monotonic()
+        with self.store.write() as session:
+            share = progress.done / progress.total if progress.total else 0.0
+            jobs.report(session, self.job_id, share, progress.what)
+
+
+def main() -> None:
+    """The entry of ``python -m labeler.worker``."""
+    parser = argparse.ArgumentParser(prog="labeler.worker", description="works off the jobs of a workspace")
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--parent", type=int, default=None, help="end when this process does")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICENESS)
+    with contextlib.suppress(KeyboardInterrupt), Workspace.open(arguments.workspace) as workspace:
+        run(workspace, arguments.parent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The recipe from activations to vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from labeler.domain import InvalidScores
+from labeler.rank import features
+from labeler.rank.features import FeatureMap
+
+PARTS = ((5, 0.7), (3, 1.0))
+
+
+def activations(n: int, seed: int = 0, width: int = 8) -> npt.NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return np.maximum(rng.normal(size=(n, width)) + 0.5, 0).astype(np.float32)
+
+
+def by_hand(
+    raw: npt.NDArray[np.float32], fitted_on: npt.NDArray[np.float32], parts: tuple[tuple[int, float], ...] = PARTS
+) -> npt.NDArray[np.float64]:
+    """The recipe written as it is described, in double precision and without blocks."""
+    out, start = [], 0
+    for width, weight in parts:
+        part = np.sqrt(np.maximum(raw[:, start : start + width].astype(np.float64), 0))
+        part = part - np.sqrt(np.maximum(fitted_on[:, start : start + width].astype(np.float64), 0)).mean(axis=0)
+        out.append(weight * part / np.linalg.norm(part, axis=1, keepdims=True))
+        start += width
+    return np.concatenate(out, axis=1)
+
+
+def test_the_recipe() -> None:
+    pool, new = activations(50), activations(9, seed=1)
+    fitted = FeatureMap.fit(pool, PARTS)
+    vectors = fitted.transform(new)
+    assert vectors.dtype == np.float32
+    assert vectors.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(vectors, by_hand(new, pool), atol=1e-5)
+    assert fitted.parts == ((0, 5, 0.7), (5, 8, 1.0))
+    assert fitted.dimension == 8
+    assert fitted.mean.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors[:, :5], axis=1), 0.7, atol=1e-5)
+
+
+def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = activations(50)
+    whole = FeatureMap.fit(pool, PARTS)
+    monkeypatch.setattr(features, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(features.blocks, "__defaults__", (7,))
+    blockwise = FeatureMap.fit(pool, PARTS)
+    np.testing.assert_allclose(blockwise.mean, whole.mean, atol=1e-7)
+    joined = np.concatenate([block.copy() for _, block in whole.iterate(pool)])
+    np.testing.assert_array_equal(joined, whole.transform(pool))
+    assert [rows for rows, _ in whole.iterate(pool)][-1] == slice(49, 50)
+
+
+def test_a_memory_mapped_half_precision_file(tmp_path: Path) -> None:
+    pool = activations(600)
+    np.save(tmp_path / "raw.npy", pool.astype(np.float16))
+    mapped = np.load(tmp_path / "raw.npy", mmap_mode="r")
+    vectors = FeatureMap.fit(mapped, PARTS).transform(mapped)
+    np.testing.assert_allclose(vectors, by_hand(pool, pool), atol=5e-3)
+
+
+def test_input_is_left_alone() -> None:
+    pool = activations(20)
+    pool.setflags(write=False)
+    before = pool.tobytes()
+    FeatureMap.fit(pool, PARTS).transform(pool)
+    assert pool.tobytes() == before
+
+
+def test_vectors_without_deviation_become_zeros() -> None:
+    alike = np.tile(activations(1), (4, 1))
+    vectors = FeatureMap.fit(alike, PARTS).transform(alike)
+    assert np.isfinite(vectors).all()
+    assert np.abs(vectors).max() < 0.1
+    nothing = np.zeros((3, 8), dtype=np.float32)
+    assert (FeatureMap.fit(nothing, PARTS).transform(nothing) == 0).all()
+
+
+def test_negative_activations_count_as_zero() -> None:
+    raw = activations(30)
+    negative = np.where(raw == 0, np.float32(-3.0), raw)
+    assert (negative < 0).any()
+    np.testing.assert_array_equal(
+        FeatureMap.fit(raw, PARTS).transform(raw), FeatureMap.fit(negative, PARTS).transform(negative)
+    )
+
+
+def test_an_empty_batch() -> None:
+    fitted = FeatureMap.fit(activations(5), PARTS)
+    assert fitted.transform(np.empty((0, 8), dtype=np.float32)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_broken_activations_are_refused(bad: float) -> None:
+    raw = activations(30)
+    fitted = FeatureMap.fit(raw, PARTS)
+    raw[11, 2] = bad
+    with pytest.raises(InvalidScores, match="NaN or infinity"):
+        FeatureMap.fit(raw, PARTS)
+    with pytest.raises(InvalidScores, match="NaN or infinity"):
+        fitted.transform(raw)
+
+
+def test_vectors_of_another_backbone_are_refused() -> None:
+    fitted = FeatureMap.fit(activations(5), PARTS)
+    for wrong in (activations(5, width=9), activations(5)[:, 0]):
+        with pytest.raises(InvalidScores, match="embed again"):
+            fitted.transform(wrong)
+        with pytest.raises(InvalidScores, match="embed again"):
+            FeatureMap.fit(wrong, PARTS)
+    with pytest.raises(InvalidScores, match="no vectors"):
+        FeatureMap.fit(np.empty((0, 8), dtype=np.float32), PARTS)

@@ -1,0 +1,170 @@
+"""Every metric against scikit-learn."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from labeler.domain import InvalidScores
+from labeler.retrain.evaluate import ECE_BINS, estimate, metrics
+
+Case = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+@st.composite
+def cases(draw: st.DrawFn, classes: int) -> Case:
+    """Truths and probabilities, with ties, and with classes that do not occur."""
+    n = draw(st.integers(1, 40))
+    y = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=n, max_size=n)))
+    parts = draw(st.lists(st.lists(st.integers(0, 4), min_size=classes, max_size=classes), min_size=n, max_size=n))
+    counts = np.array(parts, dtype=np.float64) + 1e-3
+    return y, counts / counts.sum(axis=1, keepdims=True)
+
+
+def names_of(classes: int) -> tuple[str, ...]:
+    return tuple(f"class {i}" for i in range(classes))
+
+
+@settings(deadline=None, max_examples=80)
+@given(cases(2))
+def test_two_classes_as_scikit_learn(case: Case) -> None:
+    y, p = case
+    found = metrics(y, p, classes=names_of(2), split="test")
+    predicted = p.argmax(axis=1)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(y, predicted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(y, predicted))
+    for name, function in (
+        ("precision", reference.precision_score),
+        ("recall", reference.recall_score),
+        ("f1", reference.f1_score),
+    ):
+        assert found[name] == pytest.approx(function(y, predicted, pos_label=0, zero_division=0)), name
+    if len(set(y)) == 2:
+        assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(y == 0, p[:, 0]))
+    else:
+        assert found["roc_auc"] is None
+    assert found["confusion"] == reference.confusion_matrix(y, predicted, labels=[0, 1]).tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases(4))
+def test_more_classes_as_scikit_learn(case: Case) -> None:
+    y, p = case
+    found = metrics(y, p, classes=names_of(4), split="test")
+    predicted = p.argmax(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(y, predicted))
+    for name, function in (
+        ("precision", reference.precision_score),
+        ("recall", reference.recall_score),
+        ("f1", reference.f1_score),
+    ):
+        assert found[name] == pytest.approx(function(y, predicted, average="macro", zero_division=0)), name
+    assert found["confusion"] == reference.confusion_matrix(y, predicted, labels=range(4)).tolist()
+    assume(len(set(y)) == 4)
+    assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(y, p, multi_class="ovr", average="macro"))
+
+
+@settings(deadline=None)
+@given(cases(3))
+def test_calibration_error_by_its_definition(case: Case) -> None:
+    y, p = case
+    confidence, correct = p.max(axis=1), p.argmax(axis=1) == y
+    expected = 0.0
+    for i in range(ECE_BINS):
+        inside = (confidence > i / ECE_BINS) & (confidence <= (i + 1) / ECE_BINS)
+        if inside.any():
+            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert metrics(y, p, classes=names_of(3), split="test")["ece"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_calibration_error_of_a_calibrated_and_of_a_boastful_model() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=50_000)
+    y = (rng.uniform(size=50_000) >= p).astype(np.int64)
+    assert metrics(y, np.column_stack([p, 1 - p]), classes=names_of(2), split="test")["ece"] < 0.01
+    always = np.tile([1.0, 0.0], (50_000, 1))
+    assert metrics(y, always, classes=names_of(2), split="test")["ece"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_contracts_keys_as_plain_json() -> None:
+    y = np.array([0, 0, 1, 1, 1])
+    p = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+    found = metrics(y, p, classes=("withMask", "withoutMask"), split="test")
+    assert list(found) == [
+        "split",
+        "n",
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "roc_auc",
+        "ece",
+        "confusion",
+    ]
+    assert json.loads(json.dumps(found)) == found
+    # Rows are the truth: one withMask was taken for withoutMask, one withoutMask for withMask.
+    assert (found["split"], found["n"], found["confusion"]) == ("test", 5, [[1, 1], [1, 2]])
+    assert found["accuracy"] == 0.6
+    assert found["precision"] == 0.5
+    assert found["roc_auc"] == pytest.approx(5 / 6)
+
+
+def test_what_cannot_be_evaluated() -> None:
+    y, p = np.array([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]])
+    wrong: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = [
+        (y[:1], p),
+        (y, p[:, :1]),
+        (y, p[0]),
+        (y[:0], p[:0]),
+        (y + 1, p),
+        (y - 1, p),
+        (y, np.where(p == 0.2, np.nan, p)),
+    ]
+    for labels, probabilities in wrong:
+        with pytest.raises(InvalidScores):
+            metrics(labels, probabilities, classes=names_of(2), split="test")
+
+
+def test_estimate_is_the_mean_confidence_and_says_that_it_is_an_estimate() -> None:
+    pool = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    held_out = np.array([[0.4, 0.6]])
+    found = estimate(pool, held_out, classes=names_of(2))
+    assert found["split"] == "estimate"
+    assert found["estimated"] is True
+    assert found["n"] == 4
+    assert found["accuracy"] == pytest.approx((0.9 + 0.8 + 0.5 + 0.6) / 4)
+    of_metrics = metrics(np.array([0, 1, 0]), pool, classes=names_of(2), split="test")
+    assert set(found) == set(of_metrics) | {"estimated"}
+    assert {found[key] for key in set(of_metrics) - {"split", "n", "accuracy"}} == {None}
+
+
+def test_estimate_of_a_part_or_of_nothing() -> None:
+    pool = np.array([[0.9, 0.1]])
+    assert estimate(pool, None, classes=names_of(2))["accuracy"] == pytest.approx(0.9)
+    assert estimate(pool[:0], pool, classes=names_of(2))["n"] == 1
+    nothing = estimate(None, None, classes=names_of(2))
+    assert nothing["accuracy"] is None
+    assert nothing["n"] == 0
+    with pytest.raises(InvalidScores):
+        estimate(np.array([[np.nan, 0.5]]), None, classes=names_of(2))
+
+
+def test_estimate_is_near_the_truth_for_a_calibrated_model() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.5, 0.5, size=20_000)
+    y = (rng.uniform(size=20_000) >= p).astype(np.int64)
+    both = np.column_stack([p, 1 - p])
+    truth = metrics(y, both, classes=names_of(2), split="test")["accuracy"]
+    assert estimate(both, None, classes=names_of(2))["accuracy"] == pytest.approx(truth, abs=0.01)

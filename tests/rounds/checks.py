@@ -1,0 +1,62 @@
+"""What must hold of a workspace at every moment when nothing is under way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from labeler.domain import TRANSITIONS, Action, MoveState, RoundState
+from labeler.record import images, queries
+from labeler.record.tables import DecisionRow, MoveRow, Round
+from labeler.rounds import Workspace
+
+
+def assert_sound(opened: Workspace, expected_images: int) -> None:
+    """Every image exactly once, where the record says, labelled by its last decision; nothing half-done."""
+    on_disk = Counter(
+        hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in opened.paths.pools.rglob("*")
+        if file.is_file() and "Quarantine" not in file.parts
+    )
+    assert set(on_disk.values()) <= {1}, "an image lies in two places"
+    assert len(on_disk) == expected_images
+    with opened.store.read() as session:
+        rows = images.every(session)
+        assert {row.sha256 for row in rows} == set(on_disk), "record and disk hold different images"
+        for row in rows:
+            file = opened.paths.absolute(row.path)
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == row.sha256
+            if row.split in ("train", "test"):
+                assert Path(row.path).parts[2] == row.label
+            else:
+                assert row.label is None
+                assert row.path.startswith("pools/Unlabelled/")
+            assert row.label == replayed_label(session.query(DecisionRow).filter_by(image_id=row.id).all())
+        assert queries.count_pending(session) == 0
+        assert session.query(MoveRow).filter(MoveRow.state != MoveState.DONE.value).count() == 0
+        unfinished = [row for row in session.query(Round) if row.state not in ("EVALUATED", "ABANDONED")]
+        assert len(unfinished) <= 1
+    assert opened.verify()["differences"] == []
+
+
+def replayed_label(rows: list[DecisionRow]) -> str | None:
+    """The label after a list of decisions, worked out anew: a stack, an undo pops it."""
+    stack: list[str | None] = []
+    for row in sorted(rows, key=lambda row: row.id):
+        if row.action == Action.UNDO.value:
+            stack.pop()
+        else:
+            stack.append(row.label)
+    return stack[-1] if stack else None
+
+
+def assert_steps(before: str, after: str) -> None:
+    """``after`` can be reached from ``before`` and no state in between was left out."""
+    reachable = {RoundState(before)}
+    while True:
+        more = reachable | {target for state in reachable for target in TRANSITIONS[state]}
+        if more == reachable:
+            break
+        reachable = more
+    assert RoundState(after) in reachable
