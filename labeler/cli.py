@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from labeler import __version__, console
+from labeler import console
 from labeler.domain import LabelerError
+from labeler.version import __version__
 
 if TYPE_CHECKING:
     from labeler.rounds import Workspace
+
+# Before numpy is imported: the ranking's matrices are small, and threads that wait for each other on busy cores made
+# a round take 12 s instead of 3. Decoding and the network have threads of their own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 INTERRUPTED = 130
 DEBUG = "LABELER_DEBUG"

@@ -34,17 +34,21 @@ def progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    tasks: dict[str, Any] = {}
 
-        def report(step: Progress) -> None:
-            if step.what not in tasks:
-                tasks[step.what] = bars.add_task(step.what, total=step.total)
-            bars.update(tasks[step.what], completed=step.done, total=step.total)
+    def report(step: Progress) -> None:
+        bars.start()  # only now: a command without long work leaves stderr clean
+        if step.what not in tasks:
+            tasks[step.what] = bars.add_task(step.what, total=step.total)
+        bars.update(tasks[step.what], completed=step.done, total=step.total)
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

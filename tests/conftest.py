@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.workspaces import built, fresh, opened, truth
+
+__all__ = ["built", "fresh", "opened", "truth"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -24,4 +28,22 @@ def photographs() -> Path:
     folder = photographs_folder()
     if folder is None:
         pytest.skip("no photographs: set LABELER_TEST_DATA to a folder with withMask/ and withoutMask/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default backbone converted for the fast runtime: once per run, however many processes share it."""
+    from filelock import FileLock
+
+    from labeler.embed import backbones, runtime
+
+    # With pytest-xdist each process has a folder of its own below the run's common one.
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "compiled"
+    with FileLock(f"{folder}.lock"):
+        backbone = backbones.resolve(
+            "efficientnet_lite0", weights="imagenet", vectors="multi-depth", precision="float32"
+        )
+        runtime.open_runtime(backbone, folder, threads=1).close()
     return folder

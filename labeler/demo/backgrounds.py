@@ -46,7 +46,11 @@ def _bokeh(canvas: Canvas, first: Colour, second: Colour, rng: np.random.Generat
     for _ in range(16):
         x, y = rng.uniform(0, _COARSE, 2)
         radius = float(rng.uniform(5, 14))
-        canvas.fill(ellipse(x, y, radius, radius), lighter(second if rng.uniform() < 0.6 else palette(rng), 0.25), float(rng.uniform(0.3, 0.7)))
+        canvas.fill(
+            ellipse(x, y, radius, radius),
+            lighter(second if rng.uniform() < 0.6 else palette(rng), 0.25),
+            float(rng.uniform(0.3, 0.7)),
+        )
 
 
 def _office(canvas: Canvas, first: Colour, second: Colour, rng: np.random.Generator) -> None:
@@ -78,7 +82,10 @@ def _street(canvas: Canvas, first: Colour, second: Colour, rng: np.random.Genera
         canvas.fill(_box(x, top, x + width, 1), house)
         for row in np.arange(top + 0.06, 0.85, 0.11):
             for column in np.arange(x + 0.03, x + width - 0.04, 0.07):
-                canvas.fill(_box(column, row, column + 0.035, row + 0.055), lighter(house, 0.6) if rng.uniform() < 0.4 else darker(house, 0.45))
+                canvas.fill(
+                    _box(column, row, column + 0.035, row + 0.055),
+                    lighter(house, 0.6) if rng.uniform() < 0.4 else darker(house, 0.45),
+                )
         x += width
     canvas.fill(_box(0, 0.86, 1, 1), (120, 118, 122))
 
@@ -113,10 +120,16 @@ def _crowd(canvas: Canvas, first: Colour, second: Colour, rng: np.random.Generat
         x, y, r = float(rng.uniform(0, 1)), float(rng.uniform(0.15, 0.6)), float(rng.uniform(0.06, 0.1))
         skin = mix((240, 200, 170), (80, 52, 40), float(rng.uniform()))
         canvas.fill(ellipse(x * _COARSE, (y + 4.2 * r) * _COARSE, 2.1 * r * _COARSE, 3 * r * _COARSE), palette(rng))
-        canvas.fill(ellipse(x * _COARSE, (y - 0.15 * r) * _COARSE, 1.1 * r * _COARSE, 1.3 * r * _COARSE), darker(palette(rng), 0.6))
+        canvas.fill(
+            ellipse(x * _COARSE, (y - 0.15 * r) * _COARSE, 1.1 * r * _COARSE, 1.3 * r * _COARSE),
+            darker(palette(rng), 0.6),
+        )
         canvas.fill(ellipse(x * _COARSE, (y + 0.25 * r) * _COARSE, r * _COARSE, 1.2 * r * _COARSE), skin)
         if rng.uniform() < 0.4:
-            canvas.fill(ellipse(x * _COARSE, (y + 0.8 * r) * _COARSE, 0.8 * r * _COARSE, 0.6 * r * _COARSE), lighter(palette(rng), 0.5))
+            canvas.fill(
+                ellipse(x * _COARSE, (y + 0.8 * r) * _COARSE, 0.8 * r * _COARSE, 0.6 * r * _COARSE),
+                lighter(palette(rng), 0.5),
+            )
 
 
 def _stripes(canvas: Canvas, first: Colour, second: Colour, rng: np.random.Generator) -> None:

@@ -21,17 +21,17 @@ def develop(picture: Image.Image, size: int, rng: np.random.Generator) -> Image.
             axis = np.linspace(-0.5, 0.5, size, dtype=np.float32) ** 2
             pixels = pixels * (1 - np.float32(vignette) * (axis[:, None] + axis))[..., None]
         if noise:
-            grain = rng.standard_normal((size, size, coloured), dtype=np.float32)
-            pixels = pixels + np.float32(255 * noise) * grain
+            grain = rng.random((size, size, coloured), dtype=np.float32) - np.float32(0.5)
+            pixels = pixels + np.float32(255 * noise * 12**0.5) * grain
         photo = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "RGB")
-    return _few_pixels(photo, rng) if rng.uniform() < 0.07 else photo
+    return _few_pixels(photo, rng) if rng.uniform() < 0.04 else photo
 
 
 def _blurred(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
     kind = rng.uniform()
-    if kind < 0.07:
+    if kind < 0.05:
         return photo.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.6, 1.8)) * photo.width / 224))
-    if kind < 0.1:  # the camera moved sideways
+    if kind < 0.08:  # the camera moved sideways
         kernel = [0.0] * 25
         kernel[10:15] = [0.2] * 5
         return photo.filter(ImageFilter.Kernel((5, 5), kernel, scale=1.0))
@@ -40,9 +40,13 @@ def _blurred(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def _exposed(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
     """White balance, exposure, contrast, and now and then black and white."""
-    gamma, contrast, lift = float(np.exp(rng.normal(-0.12, 0.2))), float(rng.uniform(0.8, 1.12)), float(rng.normal(0, 0.03))
+    gamma, contrast, lift = (
+        float(np.exp(rng.normal(-0.12, 0.2))),
+        float(rng.uniform(0.8, 1.12)),
+        float(rng.normal(0, 0.03)),
+    )
     cast, colour = np.exp(rng.normal(0, 0.05, (3, 1))), rng.uniform()
-    if colour < 0.07:
+    if colour < 0.06:
         photo = Image.merge("RGB", [photo.convert("L")] * 3)
         cast = np.array([[1.05], [1.0], [0.9]]) if colour < 0.03 else np.ones((3, 1))
     curve = np.clip(np.linspace(0, 1, 256) * cast, 0, 1) ** gamma

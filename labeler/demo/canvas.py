@@ -34,6 +34,26 @@ def lighter(colour: Colour, share: float) -> Colour:
     return mix(colour, (255, 250, 240), share)
 
 
+class StencilPad:
+    """One sheet on which every stencil of a picture is cut: a new sheet for each took as long as the painting."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sheet = Image.new("L", (size, size))
+        self._pen = ImageDraw.Draw(self._sheet)
+
+    def stencil(self, size: tuple[int, int], outlines: list[tuple[Points, int]]) -> Image.Image:
+        """An L picture of ``size`` with the outlines filled by their values, later ones over earlier ones."""
+        right, bottom = 0.0, 0.0
+        for outline, value in outlines:
+            self._pen.polygon(outline.ravel().tolist(), fill=value)
+            x, y = outline.max(axis=0).tolist()
+            right, bottom = max(right, x), max(bottom, y)
+        stencil = self._sheet.crop((0, 0, *size))
+        self._sheet.paste(0, (0, 0, min(self._size, int(right) + 2), min(self._size, int(bottom) + 2)))
+        return stencil
+
+
 class Canvas:
     """A square RGB picture, or a window on one, with the brushes the painters share.
 
@@ -50,10 +70,7 @@ class Canvas:
         self.size: int = parent.size if parent else image.width
         self.origin = origin
         self._pen = ImageDraw.Draw(image)
-        # One scratch stencil for the whole picture, black between uses: making one for every brush stroke took as
-        # long as the strokes.
-        self._scratch: Image.Image = parent._scratch if parent else Image.new("L", image.size)
-        self._scratch_pen: ImageDraw.ImageDraw = parent._scratch_pen if parent else ImageDraw.Draw(self._scratch)
+        self.pad: StencilPad = parent.pad if parent else StencilPad(image.width)
 
     def fill(self, shape: Points, colour: Colour, alpha: float = 1.0) -> None:
         """Fill a shape; hard edges, which the final reduction smooths."""
@@ -64,7 +81,7 @@ class Canvas:
         box = self._box(shape, 1)
         if box is not None:
             size = (box[2] - box[0], box[3] - box[1])
-            self._lay(colour, box, self._stencil(size, [(shape - box[:2], round(255 * alpha))]))
+            self._lay(colour, box, self.pad.stencil(size, [(shape - box[:2], round(255 * alpha))]))
 
     def soft(self, shape: Points, colour: Colour, blur: float, alpha: float = 1.0) -> None:
         """Fill a shape whose edge fades over about ``blur`` pixels.
@@ -79,7 +96,9 @@ class Canvas:
         width, height = box[2] - box[0], box[3] - box[1]
         small = (max(2, round(width / factor)), max(2, round(height / factor)))
         scaled = (shape - box[:2]) * (small[0] / width, small[1] / height)
-        stencil = self._stencil(small, [(scaled, round(255 * alpha))]).filter(ImageFilter.GaussianBlur(blur / factor))
+        stencil = self.pad.stencil(small, [(scaled, round(255 * alpha))]).filter(
+            ImageFilter.GaussianBlur(blur / factor)
+        )
         self._lay(colour, box, stencil.resize((width, height), Image.Resampling.BILINEAR))
 
     @contextmanager
@@ -96,10 +115,12 @@ class Canvas:
         outlines = [(shape - origin, round(255 * alpha)) for shape in shapes]
         if without is not None:
             outlines.append((without - origin, 0))
-        self.image.paste(layer.image, box, self._stencil(layer.image.size, outlines))
+        self.image.paste(layer.image, box, self.pad.stencil(layer.image.size, outlines))
 
     def multiply(self, field: NDArray[np.float32]) -> None:
         """Darken by a coarse field over the whole picture (h, h, 3) in [0, 1], enlarged to the canvas."""
+        if min(self.origin) < 0:  # a window that lies outside the picture, see inside()
+            return
         coarse = Image.fromarray((255 * np.clip(field, 0, 1)).astype(np.uint8), "RGB")
         scale, (left, top), (width, height) = coarse.width / self.size, self.origin, self.image.size
         region = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
@@ -117,17 +138,6 @@ class Canvas:
             min(height, int(bottom) + margin + 2),
         )
         return box if box[2] > box[0] and box[3] > box[1] else None
-
-    def _stencil(self, size: tuple[int, int], outlines: list[tuple[Points, int]]) -> Image.Image:
-        """An L picture of ``size`` with the outlines filled by their values, later ones over earlier ones."""
-        right, bottom = 0.0, 0.0
-        for outline, value in outlines:
-            self._scratch_pen.polygon(outline.ravel().tolist(), fill=value)
-            x, y = outline.max(axis=0).tolist()
-            right, bottom = max(right, x), max(bottom, y)
-        stencil = self._scratch.crop((0, 0, *size))
-        self._scratch.paste(0, (0, 0, min(self.size, int(right) + 2), min(self.size, int(bottom) + 2)))
-        return stencil
 
     def _lay(self, colour: Colour, box: Box, stencil: Image.Image) -> None:
         """Paste a colour through a stencil; from an image, because Pillow is twice as fast with one."""

@@ -96,7 +96,7 @@ def write_dataset(
             writer.writerow(("path", "label"))
             writer.writerows(zip((job.path for job in jobs), labels, strict=True))
         for target in (truth.pool, truth.test, truth.csv):
-            os.replace(unfinished / target.name, target)
+            (unfinished / target.name).replace(target)
         unfinished.rmdir()
     except OSError as error:
         raise DemoError(f"cannot write faces to {folder}: {error.strerror or error}", "choose another folder") from None
@@ -118,7 +118,7 @@ def _plan(pool: int, test: int, seed: int, classes: tuple[str, str]) -> tuple[li
                 seed=int(rng.integers(2**62)),
                 masked=is_masked,
                 size=int(rng.choice((192, 208, 224, 240, 256), p=(0.2, 0.2, 0.4, 0.1, 0.1))),
-                quality=int(rng.choice((45, 65, 80, 90), p=(0.1, 0.2, 0.4, 0.3))),
+                quality=int(rng.choice((55, 70, 82, 90), p=(0.1, 0.2, 0.4, 0.3))),
                 orientation=int(rng.choice(list(_TURNED))) if turned else 1,
             )
         )
@@ -171,8 +171,8 @@ def _drawn_by(hands: int, jobs: Sequence[Job], folder: Path) -> Iterator[int]:
     """
     home = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "labeler.demo.dataset", str(folder)]
-    news: queue.Queue[bool] = queue.Queue()
+    command = [sys.executable, "-m", "labeler.demo", str(folder)]
+    news: queue.Queue[bool] = queue.Queue()  # True: a file is written; False: a process has ended
     with contextlib.ExitStack() as stack:
         workers = []
         for hand in range(hands):
@@ -186,7 +186,6 @@ def _drawn_by(hands: int, jobs: Sequence[Job], folder: Path) -> Iterator[int]:
             )
             stack.callback(_end, worker)
             workers.append(worker)
-            assert worker.stdin and worker.stdout
             threading.Thread(target=_listen, args=(worker.stdout, news), daemon=True).start()
             threading.Thread(target=_hand_out, args=(worker.stdin, jobs[hand::hands]), daemon=True).start()
         count, ended = 0, 0
@@ -197,10 +196,11 @@ def _drawn_by(hands: int, jobs: Sequence[Job], folder: Path) -> Iterator[int]:
             else:
                 ended += 1
         for worker in workers:
-            assert worker.stderr
-            complaint = worker.stderr.read().strip()
+            complaint = worker.stderr.read().strip() if worker.stderr else ""
             if worker.wait() != 0:
-                raise DemoError(f"drawing faces failed: {complaint.splitlines()[-1] if complaint else 'killed'}", "try again")
+                raise DemoError(
+                    f"drawing faces failed: {complaint.splitlines()[-1] if complaint else 'killed'}", "try again"
+                )
 
 
 def _hand_out(pipe: IO[str], jobs: Sequence[Job]) -> None:
@@ -210,30 +210,14 @@ def _hand_out(pipe: IO[str], jobs: Sequence[Job]) -> None:
 
 
 def _listen(pipe: IO[str], news: queue.Queue[bool]) -> None:
-    for _ in pipe:
-        news.put(True)
+    with pipe:
+        for _ in pipe:
+            news.put(True)
     news.put(False)
 
 
 def _end(worker: subprocess.Popen[str]) -> None:
     worker.kill()
     worker.wait()
-    for pipe in (worker.stdout, worker.stderr):
-        if pipe is not None:
-            pipe.close()
-
-
-def _work(folder: Path, jobs: IO[str], done: IO[str]) -> int:
-    """A drawing process: one job a line in, one line out for each file written."""
-    for line in jobs:
-        try:
-            draw_to_file(Job(**json.loads(line)), folder)
-        except OSError as error:
-            print(error.strerror or error, file=sys.stderr)
-            return 1
-        print("done", file=done, flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_work(Path(sys.argv[1]), sys.stdin, sys.stdout))
+    if worker.stderr is not None:
+        worker.stderr.close()

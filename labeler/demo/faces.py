@@ -8,7 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labeler.demo import accessories, backgrounds, beards, body, camera, features, hair, masks, occluders, people
+from labeler.demo import (
+    backgrounds,
+    beards,
+    body,
+    camera,
+    dangling,
+    features,
+    glasses,
+    hair,
+    headwear,
+    masks,
+    occluders,
+    people,
+)
 from labeler.demo.canvas import Canvas
 from labeler.demo.geometry import Head
 
@@ -40,8 +53,8 @@ def _paint(seed: int, masked: bool, size: int) -> tuple[Canvas, Head]:
     stage, props = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
     canvas = Canvas(backgrounds.paint_background(stage, size))
     head, light = _pose(stage, person, size), _light(stage)
-    covered = person.headwear in accessories.COVERS_HAIR
-    accessories.paint_behind(canvas, head, person)
+    covered = person.headwear in headwear.COVERS_HAIR
+    headwear.paint_behind(canvas, head, person)
     if not covered:
         hair.paint_back(canvas, head, person, props)
     body.paint_body(canvas, head, person, props)
@@ -49,7 +62,7 @@ def _paint(seed: int, masked: bool, size: int) -> tuple[Canvas, Head]:
         features.paint_ears(canvas, head, person)
     side = light.direction[0]
     features.paint_skin(canvas, head, person, side)
-    beards.paint_beard(canvas, head, person, props)
+    beard = beards.paint_beard(canvas, head, person, props)
     features.paint_age(canvas, head, person)
     features.paint_eyes(canvas, head, person, side)
     features.paint_nose(canvas, head, person, side)
@@ -57,25 +70,22 @@ def _paint(seed: int, masked: bool, size: int) -> tuple[Canvas, Head]:
     beards.paint_moustache(canvas, head, person)
     cover = _cover(np.random.default_rng([seed, 3]), masked)
     hand = np.random.default_rng([seed, 5])
-    lit = [head.rim(person.outline(0.02))]
+    lit = [head.rim(person.outline(0.02)), *beard]
     mask = masks.sample(hand, person)
     if masked:
         lit.append(masks.paint_worn(canvas, head, person, mask, hand))
-    elif cover in DANGLING:
-        masks.paint_dangling(canvas, head, person, mask, cover, hand)
+    elif cover in dangling.PLACES:
+        dangling.paint_dangling(canvas, head, person, mask, cover, hand)
     with canvas.inside(*lit) as lamp_lit:
         lamp_lit.multiply(_shading(head, light, size))
         features.paint_rim_light(lamp_lit, head, person, side)
-    accessories.paint_glasses(canvas, head, person)
+    glasses.paint_glasses(canvas, head, person)
     if not covered:
-        hair.paint_front(canvas, head, person, props, under_hat=person.headwear in accessories.FLATTENS_HAIR)
-    accessories.paint_headwear(canvas, head, person, props)
+        hair.paint_front(canvas, head, person, props, under_hat=person.headwear in headwear.FLATTENS_HAIR)
+    headwear.paint_headwear(canvas, head, person, props)
     if cover in occluders.OCCLUDERS:
         occluders.paint_occluder(canvas, head, person, cover, hand)
     return canvas, head
-
-
-DANGLING = ("chin", "ear", "forehead", "eyes")
 
 
 def _cover(rng: np.random.Generator, masked: bool) -> str:
@@ -83,17 +93,34 @@ def _cover(rng: np.random.Generator, masked: bool) -> str:
     return people.choose(rng, _OVER_MASK if masked else _OVER_FACE)
 
 
-_OVER_MASK = {"none": 14.0, "hand over mouth": 0.2, "giggle": 0.3, "thinking": 0.7, "phone": 0.2, "cup": 0.1, "microphone": 0.4, "book": 0.1, "scarf": 1.2, "flowers": 0.2, "visor": 0.4}
-_OVER_FACE = {"none": 11.0, **dict.fromkeys(DANGLING, 0.3), "chin": 0.7, **dict.fromkeys(occluders.OCCLUDERS, 0.45)}
+_OVER_MASK = {
+    "none": 24.0,
+    "hand over mouth": 0.2,
+    "giggle": 0.3,
+    "thinking": 0.7,
+    "phone": 0.2,
+    "cup": 0.1,
+    "microphone": 0.4,
+    "book": 0.1,
+    "scarf": 1.2,
+    "flowers": 0.2,
+    "visor": 0.4,
+}
+_OVER_FACE = {
+    "none": 15.0,
+    **dict.fromkeys(dangling.PLACES, 0.3),
+    "chin": 0.7,
+    **dict.fromkeys(occluders.OCCLUDERS, 0.45),
+}
 
 
 def _pose(rng: np.random.Generator, person: people.Person, size: int) -> Head:
-    unit = size * float(rng.uniform(0.24, 0.32))
+    unit = size * float(rng.uniform(0.25, 0.32))
     return Head(
         unit=unit,
         x=size * float(rng.normal(0.5, 0.04)),
         y=size * float(rng.normal(0.44, 0.03)),
-        yaw=float(np.clip(rng.normal(0, 0.18), -0.5, 0.5)),
+        yaw=float(np.clip(rng.normal(0, 0.16), -0.5, 0.5)),
         pitch=float(np.clip(rng.normal(0.02, 0.12), -0.28, 0.28)),
         roll=float(np.clip(rng.normal(0, 0.11), -0.35, 0.35)),
         width=person.width,
@@ -106,7 +133,11 @@ def _light(rng: np.random.Generator) -> Light:
     x, y, z = (float(part) for part in direction / np.linalg.norm(direction))
     cool, warm = (0.46, 0.44, 0.62), (0.62, 0.46, 0.42)
     blend = float(rng.uniform())
-    tint = (cool[0] + (warm[0] - cool[0]) * blend, cool[1] + (warm[1] - cool[1]) * blend, cool[2] + (warm[2] - cool[2]) * blend)
+    tint = (
+        cool[0] + (warm[0] - cool[0]) * blend,
+        cool[1] + (warm[1] - cool[1]) * blend,
+        cool[2] + (warm[2] - cool[2]) * blend,
+    )
     return Light((x, y, z), float(rng.uniform(0.25, 0.8)), tint)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from labeler.demo.canvas import Canvas, Colour, darker, lighter, mix
-from labeler.demo.geometry import Head, Points, both_sides, ellipse, mirror, place, ribbon, smooth
+from labeler.demo.geometry import Head, Points, both_sides, ellipse, mirror, place, ribbon, shifted, smooth
 from labeler.demo.people import Person, lit, ruddy
 
 
@@ -82,7 +82,9 @@ def paint_age(canvas: Canvas, head: Head, person: Person) -> None:
     for side in (-1, 1):
         for spread in (-0.06, 0.0, 0.06):
             x = side * (person.eye_gap + 0.25)
-            curve = smooth([(x, spread), (x + side * 0.07, 1.4 * spread), (x + side * 0.15, 2.2 * spread)], closed=False)
+            curve = smooth(
+                [(x, spread), (x + side * 0.07, 1.4 * spread), (x + side * 0.15, 2.2 * spread)], closed=False
+            )
             canvas.fill(head.at(ribbon(curve, (0.018, 0.0))), line, 0.55 * depth)
         gap = side * person.eye_gap
         bag = smooth([(gap - 0.15, 0.13), (gap, 0.19), (gap + 0.15, 0.13)], closed=False)
@@ -113,12 +115,21 @@ def _lash_colour(person: Person) -> Colour:
 def _open_eye(canvas: Canvas, head: Head, person: Person, side: int, lids: float, light: float) -> None:
     unit, skin, size = head.unit, person.skin, person.eye_size
     o = lids
-    upper = [(-0.19, 0.035), (-0.12, -0.05 * o), (-0.02, -0.105 * o), (0.09, -0.095 * o), (0.165, -0.035 * o), (0.2, 0.01)]
+    upper = [
+        (-0.19, 0.035),
+        (-0.12, -0.05 * o),
+        (-0.02, -0.105 * o),
+        (0.09, -0.095 * o),
+        (0.165, -0.035 * o),
+        (0.2, 0.01),
+    ]
     lower = [(0.15, 0.05), (0.05, 0.085), (-0.08, 0.075)]
     shape = head.at(smooth(_eye_point(person, side, upper + lower)))
     top = smooth(_eye_point(person, side, upper), closed=False)
     if person.makeup:
-        shadow = smooth(_eye_point(person, side, [(-0.17, -0.02), (0.0, -0.24), (0.24, -0.16), (0.2, 0.0), (0.0, -0.08)]))
+        shadow = smooth(
+            _eye_point(person, side, [(-0.17, -0.02), (0.0, -0.24), (0.24, -0.16), (0.2, 0.0), (0.0, -0.08)])
+        )
         canvas.soft(head.at(shadow), mix(skin, person.second_colour, 0.6), 0.035 * unit, 0.75)
     with canvas.inside(shape) as eye:
         eye.fill(shape, mix((247, 244, 241), skin, 0.06))
@@ -129,7 +140,7 @@ def _open_eye(canvas: Canvas, head: Head, person: Person, side: int, lids: float
         eye.fill(head.at(ellipse(x, y, 0.86 * radius, 0.86 * radius)), iris)
         eye.soft(head.at(ellipse(x - 0.03 * light, y + 0.05, 0.06, 0.04)), lighter(iris, 0.45), 0.02 * unit, 0.8)
         eye.fill(head.at(ellipse(x, y, 0.45 * radius, 0.45 * radius)), (18, 14, 18))
-        lid_shadow = np.vstack([top, (top + (0, 0.055))[::-1]])
+        lid_shadow = np.vstack([top, (shifted(top, 0, 0.055))[::-1]])
         eye.soft(head.at(lid_shadow), (70, 50, 60), 0.022 * unit, 0.6)
         glint = 0.032 * size
         eye.fill(head.at(ellipse(x + 0.042 * (light or 0.5), y - 0.045, glint, glint, count=14)), (255, 255, 255))
@@ -139,7 +150,11 @@ def _open_eye(canvas: Canvas, head: Head, person: Person, side: int, lids: float
     canvas.fill(head.at(ribbon(top, (0.012, 0.04, 0.045, 0.03) if dressed else (0.008, 0.026, 0.03, 0.014))), lash)
     if dressed:
         for at, length in ((0.145, 0.07), (0.185, 0.085)):
-            root = _eye_point(person, side, [(at, -0.03 * o), (at + 0.6 * length, -0.06 * o - 0.35 * length), (at + length, -0.05 - length)])
+            root = _eye_point(
+                person,
+                side,
+                [(at, -0.03 * o), (at + 0.6 * length, -0.06 * o - 0.35 * length), (at + length, -0.05 - length)],
+            )
             canvas.fill(head.at(ribbon(smooth(root, closed=False), (0.03, 0.0))), lash)
     bottom = smooth(_eye_point(person, side, [(0.19, 0.02), *lower, (-0.18, 0.045)]), closed=False)
     canvas.fill(head.at(ribbon(bottom, (0.02, 0.008, 0.0))), darker(ruddy(skin), 0.45), 0.6)
@@ -175,11 +190,22 @@ def paint_nose(canvas: Canvas, head: Head, person: Person, light: float) -> None
     unit, skin, w, tip = head.unit, person.skin, person.nose_width, person.nose_length
     dark = darker(ruddy(skin), 0.34)
     shade_side = -1 if light >= 0 else 1
-    flank = smooth([(0.02, -0.1), (person.nose_bridge + 0.02, 0.05), (w * 0.75, tip - 0.12), (w, tip), (0.04, tip + 0.02)])
+    flank = smooth(
+        [(0.02, -0.1), (person.nose_bridge + 0.02, 0.05), (w * 0.75, tip - 0.12), (w, tip), (0.04, tip + 0.02)]
+    )
     flank = flank if shade_side > 0 else mirror(flank)
     canvas.soft(head.at(flank, 0.06), dark, 0.045 * unit, 0.42)
     canvas.soft(head.at(ellipse(shade_side * 0.03, tip + 0.11, w * 1.05, 0.05)), dark, 0.04 * unit, 0.5)
-    ball = both_sides([(0, tip - 0.15), (0.1, tip - 0.11), (w, tip - 0.03), (w * 0.92, tip + 0.07), (w * 0.4, tip + 0.07), (0, tip + 0.1)])
+    ball = both_sides(
+        [
+            (0, tip - 0.15),
+            (0.1, tip - 0.11),
+            (w, tip - 0.03),
+            (w * 0.92, tip + 0.07),
+            (w * 0.4, tip + 0.07),
+            (0, tip + 0.1),
+        ]
+    )
     canvas.soft(head.at(smooth(ball), 0.12), mix(skin, ruddy(skin), 0.6), 0.03 * unit, 0.75)
     for side in (-1, 1):
         wing = [(w * 0.98, tip - 0.09), (w * 1.12, tip - 0.01), (w * 1.0, tip + 0.07), (w * 0.72, tip + 0.07)]
@@ -189,9 +215,11 @@ def paint_nose(canvas: Canvas, head: Head, person: Person, light: float) -> None
         canvas.fill(head.at(nostril, 0.1), darker(dark, 0.55), 0.85)
     base = smooth([(-w * 0.25, tip + 0.085), (0, tip + 0.11), (w * 0.25, tip + 0.085)], closed=False)
     canvas.fill(head.at(ribbon(base, (0.0, 0.02, 0.0)), 0.12), dark, 0.7)
-    ridge = smooth([(0.0, -0.02), (0.0, 0.18), (0.0, tip - 0.1)], closed=False) + (0.03 * -shade_side, 0)
+    ridge = shifted(smooth([(0.0, -0.02), (0.0, 0.18), (0.0, tip - 0.1)], closed=False), 0.03 * -shade_side, 0)
     canvas.soft(head.at(ribbon(ridge, (0.04, 0.06, 0.05)), 0.12), lit(skin), 0.03 * unit, 0.55)
-    canvas.soft(head.at(ellipse(-shade_side * 0.035, tip - 0.035, 0.05, 0.042), 0.16), lighter(skin, 0.65), 0.022 * unit, 0.7)
+    canvas.soft(
+        head.at(ellipse(-shade_side * 0.035, tip - 0.035, 0.05, 0.042), 0.16), lighter(skin, 0.65), 0.022 * unit, 0.7
+    )
 
 
 def paint_mouth(canvas: Canvas, head: Head, person: Person) -> None:
@@ -207,10 +235,28 @@ def paint_mouth(canvas: Canvas, head: Head, person: Person) -> None:
     if kind == "laugh":
         w, left, right = w * 1.18, (-w * 1.22, y - 0.08), (w * 1.22, y - 0.08)
     sag = 0.05 * person.smile if kind != "ooh" else 0.0
-    upper_edge = [(-w * 0.5, y - 0.3 * gape + 0.5 * curl + 0.6 * sag), (0, y - 0.35 * gape + sag), (w * 0.5, y - 0.3 * gape + 0.5 * curl + 0.6 * sag)]
-    lower_edge = [(w * 0.55, y + 0.65 * gape + 0.5 * curl + 0.6 * sag), (0, y + gape + sag), (-w * 0.55, y + 0.65 * gape + 0.5 * curl + 0.6 * sag)]
-    bow = [(w * 0.55, upper_edge[2][1] - 0.8 * full), (w * 0.16, upper_edge[1][1] - full), (0, upper_edge[1][1] - 0.78 * full), (-w * 0.16, upper_edge[1][1] - full), (-w * 0.55, upper_edge[0][1] - 0.8 * full)]
-    pillow = [(-w * 0.5, lower_edge[2][1] + full), (0, lower_edge[1][1] + 1.35 * full), (w * 0.5, lower_edge[0][1] + full)]
+    upper_edge = [
+        (-w * 0.5, y - 0.3 * gape + 0.5 * curl + 0.6 * sag),
+        (0, y - 0.35 * gape + sag),
+        (w * 0.5, y - 0.3 * gape + 0.5 * curl + 0.6 * sag),
+    ]
+    lower_edge = [
+        (w * 0.55, y + 0.65 * gape + 0.5 * curl + 0.6 * sag),
+        (0, y + gape + sag),
+        (-w * 0.55, y + 0.65 * gape + 0.5 * curl + 0.6 * sag),
+    ]
+    bow = [
+        (w * 0.55, upper_edge[2][1] - 0.8 * full),
+        (w * 0.16, upper_edge[1][1] - full),
+        (0, upper_edge[1][1] - 0.78 * full),
+        (-w * 0.16, upper_edge[1][1] - full),
+        (-w * 0.55, upper_edge[0][1] - 0.8 * full),
+    ]
+    pillow = [
+        (-w * 0.5, lower_edge[2][1] + full),
+        (0, lower_edge[1][1] + 1.35 * full),
+        (w * 0.5, lower_edge[0][1] + full),
+    ]
     top = head.at(smooth([left, *upper_edge, right, *bow], steps=5), 0.04)
     bottom = head.at(smooth([left, *pillow, right, *lower_edge], steps=5), 0.04)
     if gape:
@@ -226,9 +272,19 @@ def paint_mouth(canvas: Canvas, head: Head, person: Person) -> None:
     for corner in (left, right):
         canvas.soft(head.at(ellipse(*corner, 0.03, 0.028), 0.02), darker(person.skin, 0.5), 0.014 * head.unit, 0.6)
     if kind == "tongue":
-        tongue = smooth([(-0.1, lower_edge[1][1] - 0.03), (0.1, lower_edge[1][1] - 0.03), (0.115, y + 0.27), (0, y + 0.34), (-0.115, y + 0.27)])
+        tongue = smooth(
+            [
+                (-0.1, lower_edge[1][1] - 0.03),
+                (0.1, lower_edge[1][1] - 0.03),
+                (0.115, y + 0.27),
+                (0, y + 0.34),
+                (-0.115, y + 0.27),
+            ]
+        )
         canvas.fill(head.at(tongue, 0.06), (218, 98, 104))
-        canvas.fill(head.at(ribbon(smooth([(0, y + 0.1), (0, y + 0.26)], closed=False), (0.02, 0.0)), 0.06), (176, 66, 78))
+        canvas.fill(
+            head.at(ribbon(smooth([(0, y + 0.1), (0, y + 0.26)], closed=False), (0.02, 0.0)), 0.06), (176, 66, 78)
+        )
 
 
 def _mouth_inside(canvas: Canvas, head: Head, person: Person, edge: list[tuple[float, float]], gape: float) -> None:
@@ -238,6 +294,14 @@ def _mouth_inside(canvas: Canvas, head: Head, person: Person, edge: list[tuple[f
     with canvas.inside(cave) as inside:
         inside.soft(head.at(ellipse(0, y + gape * 1.05, w * 0.6, gape * 0.5)), (206, 92, 96), 0.02 * head.unit, 0.95)
         if person.mouth in ("laugh", "open"):
-            teeth = smooth([(-w * 1.1, y - 0.2), (w * 1.1, y - 0.2), (w * 0.9, y + 0.02 * person.smile), (0, y + 0.05), (-w * 0.9, y + 0.02 * person.smile)])
+            teeth = smooth(
+                [
+                    (-w * 1.1, y - 0.2),
+                    (w * 1.1, y - 0.2),
+                    (w * 0.9, y + 0.02 * person.smile),
+                    (0, y + 0.05),
+                    (-w * 0.9, y + 0.02 * person.smile),
+                ]
+            )
             inside.fill(head.at(teeth, 0.02), (250, 246, 238))
             inside.soft(head.at(ribbon(smooth(edge[:5], closed=False), 0.06)), (120, 60, 62), 0.018 * head.unit, 0.5)

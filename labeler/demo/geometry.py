@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import cos, sin
 
 import numpy as np
@@ -20,7 +20,9 @@ Points = NDArray[np.float64]
 _CAMERA_DISTANCE = 7.0  # face units: near enough that a turned face looks photographed, far enough not to bulge
 _DEPTH = 0.95  # half the depth of the ellipsoid that carries the features
 _QUARTER_TURN = np.array([-1.0, 1.0])
-_CAP = np.stack([np.cos(np.linspace(np.pi / 2, -np.pi / 2, 9)[1:-1]), np.sin(np.linspace(np.pi / 2, -np.pi / 2, 9)[1:-1])], axis=1)
+_CAP = np.stack(
+    [np.cos(np.linspace(np.pi / 2, -np.pi / 2, 9)[1:-1]), np.sin(np.linspace(np.pi / 2, -np.pi / 2, 9)[1:-1])], axis=1
+)
 _NECK_PIVOT = 1.1  # a head tilts about its neck, not about its nose
 
 
@@ -46,8 +48,10 @@ def _catmull_rom(steps: int) -> Points:
 def _windows(count: int, closed: bool) -> NDArray[np.intp]:
     """Which four knots each span needs: (spans, 4)."""
     if closed:
-        return (np.arange(count)[:, None] + np.array([-1, 0, 1, 2])) % count
-    return np.arange(count - 1)[:, None] + np.arange(4)
+        around: NDArray[np.intp] = (np.arange(count)[:, None] + np.array([-1, 0, 1, 2])) % count
+        return around
+    along: NDArray[np.intp] = np.arange(count - 1)[:, None] + np.arange(4)
+    return along
 
 
 def ribbon(curve: Points, widths: float | Sequence[float], *, round_ends: bool = False) -> Points:
@@ -56,19 +60,28 @@ def ribbon(curve: Points, widths: float | Sequence[float], *, round_ends: bool =
     along = np.empty_like(curve)
     along[1:-1] = curve[2:] - curve[:-2]
     along[0], along[-1] = curve[1] - curve[0], curve[-1] - curve[-2]
-    along /= np.maximum(np.sqrt((along * along).sum(axis=1, keepdims=True)), 1e-9)
-    if isinstance(widths, int | float):
-        half = np.full((count, 1), 0.5 * widths)
-    else:
-        half = 0.5 * np.interp(np.arange(count) * ((len(widths) - 1) / (count - 1)), np.arange(len(widths)), widths)[:, None]
-    across = along[:, ::-1] * _QUARTER_TURN * half
-    left, right = curve + across, (curve - across)[::-1]
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
+    half = _half_widths(count, widths if isinstance(widths, int | float) else tuple(widths))
+    reach = half / length
+    across = np.empty_like(curve)
+    np.multiply(along[:, 1], -reach, out=across[:, 0])
+    np.multiply(along[:, 0], reach, out=across[:, 1])
     if not round_ends:
-        return np.concatenate([left, right])
-    cos, sin = _CAP[:, :1], _CAP[:, 1:]
-    tip = curve[-1] + half[-1] * cos * along[-1] + sin * across[-1]
-    tail = curve[0] - half[0] * cos * along[0] - sin * across[0]
-    return np.concatenate([left, tip, right, tail])
+        outline = np.empty((2 * count, 2))
+        np.add(curve, across, out=outline[:count])
+        np.subtract(curve[::-1], across[::-1], out=outline[count:])
+        return outline
+    cosine, sine = _CAP[:, :1], _CAP[:, 1:]
+    tip = curve[-1] + reach[-1] * cosine * along[-1] + sine * across[-1]
+    tail = curve[0] - reach[0] * cosine * along[0] - sine * across[0]
+    return np.concatenate([curve + across, tip, (curve - across)[::-1], tail])
+
+
+@lru_cache(maxsize=1024)
+def _half_widths(count: int, widths: float | tuple[float, ...]) -> NDArray[np.float64]:
+    profile = (widths,) if isinstance(widths, int | float) else widths
+    at = np.linspace(0, len(profile) - 1, count)
+    return np.asarray(0.5 * np.interp(at, np.arange(len(profile)), profile))
 
 
 def ring(outline: Points, width: float) -> Points:
@@ -83,7 +96,7 @@ def ring(outline: Points, width: float) -> Points:
 def ellipse(x: float, y: float, rx: float, ry: float, *, turn: float = 0.0, count: int = 28) -> Points:
     """An ellipse's outline; ``turn`` in radians."""
     points = _circle(count) * (rx, ry)
-    return place(points, x, y, turn=turn) if turn else points + (x, y)
+    return place(points, x, y, turn=turn) if turn else shifted(points, x, y)
 
 
 @cache
@@ -94,7 +107,8 @@ def _circle(count: int) -> Points:
 
 def mirror(points: ArrayLike) -> Points:
     """The same points on the other half of the face, in reverse order so that outlines stay outlines."""
-    return (np.asarray(points, np.float64) * (-1.0, 1.0))[::-1]
+    flipped: Points = (np.asarray(points, np.float64) * (-1.0, 1.0))[::-1]
+    return flipped
 
 
 def both_sides(right_half: ArrayLike) -> Points:
@@ -103,11 +117,18 @@ def both_sides(right_half: ArrayLike) -> Points:
     return np.vstack([half, mirror(half[np.abs(half[:, 0]) > 1e-9])])
 
 
+def shifted(points: Points, x: float, y: float) -> Points:
+    """The same shape, moved."""
+    moved: Points = points + np.array((x, y))
+    return moved
+
+
 def place(points: ArrayLike, x: float, y: float, *, turn: float = 0.0, scale: float = 1.0) -> Points:
     """Points moved from a part's own axes to (x, y), turned by radians and scaled."""
     p = np.asarray(points, np.float64) * scale
     c, s = cos(turn), sin(turn)
-    return p @ np.array([[c, s], [-s, c]]) + (x, y)
+    placed: Points = p @ np.array([[c, s], [-s, c]]) + np.array((x, y))
+    return placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +154,18 @@ class Head:
         """Points on the face's surface, raised by ``lift``, turned with the head and seen in perspective."""
         p = np.asarray(points, np.float64)
         x, y = p[:, 0], p[:, 1]
-        inside = 1.0 - (x / (1.03 * self.width)) ** 2 - ((y - 0.05) / 1.38) ** 2
-        z = _DEPTH * np.sqrt(np.maximum(inside, 0.0)) + lift
-        c, s = cos(self.yaw), sin(self.yaw)
-        turned, z = x * c + z * s, z * c - x * s
-        c, s = cos(self.pitch), sin(self.pitch)
-        nodded, z = y * c + z * s, z * c - y * s
-        nearer = (_CAMERA_DISTANCE - _DEPTH) / (_CAMERA_DISTANCE - z)
-        return self._tilt(turned * nearer, nodded * nearer)
+        across, down = x / (1.03 * self.width), (y - 0.05) / 1.38
+        solid = np.empty((len(p), 3))
+        solid[:, :2] = p
+        solid[:, 2] = np.sqrt(np.maximum(1.0 - across * across - down * down, 0.0)) * _DEPTH + lift
+        turned = solid @ self._turn
+        seen = turned[:, :2] * ((_CAMERA_DISTANCE - _DEPTH) / (_CAMERA_DISTANCE - turned[:, 2:]))
+        return self._tilt(seen[:, 0], seen[:, 1])
+
+    @property
+    def _turn(self) -> NDArray[np.float64]:
+        """Yaw, then pitch, as a matrix to the right of row vectors."""
+        return _rotation(self.yaw, self.pitch)
 
     def rim(self, points: ArrayLike, z: float | None = None) -> Points:
         """Points on the head's outline, which a turn hardly narrows; ``z`` < 0 lies behind it, as hair and ears do.
@@ -164,3 +189,12 @@ class Head:
         placed[:, 0] = x * c - down * s + self.x
         placed[:, 1] = x * s + down * c + (self.y + self.unit * _NECK_PIVOT)
         return placed
+
+
+@lru_cache(maxsize=64)
+def _rotation(yaw: float, pitch: float) -> NDArray[np.float64]:
+    c, s = cos(yaw), sin(yaw)
+    about_y = np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
+    c, s = cos(pitch), sin(pitch)
+    about_x = np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
+    return np.asarray(about_y @ about_x)

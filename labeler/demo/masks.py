@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from labeler.demo import patterns
 from labeler.demo.canvas import Canvas, Colour, darker, lighter, mix
-from labeler.demo.geometry import Head, Points, both_sides, ellipse, place, ribbon, ring, smooth
+from labeler.demo.geometry import Head, Points, both_sides, ellipse, place, ribbon, ring, shifted, smooth
 from labeler.demo.people import Person, choose, palette
 
-_SURGICAL: tuple[Colour, ...] = ((158, 204, 232), (126, 182, 222), (158, 212, 196), (242, 244, 246), (240, 190, 204), (52, 54, 62), (200, 186, 226))
+_SURGICAL: tuple[Colour, ...] = (
+    (158, 204, 232),
+    (126, 182, 222),
+    (158, 212, 196),
+    (242, 244, 246),
+    (240, 190, 204),
+    (52, 54, 62),
+    (200, 186, 226),
+)
 _RESPIRATOR: tuple[Colour, ...] = ((246, 246, 244), (240, 240, 236), (58, 58, 66), (206, 208, 210), (186, 204, 224))
 
 
@@ -33,7 +42,9 @@ class Mask:
 
 def sample(rng: np.random.Generator, person: Person) -> Mask:
     """A mask for this person."""
-    kind = choose(rng, {"surgical": 4.2, "fold": 2.2, "cup": 1.0, "cloth": 3.0, "window": 0.3, "gaiter": 0.5, "bandana": 0.4})
+    kind = choose(
+        rng, {"surgical": 4.2, "fold": 2.2, "cup": 1.0, "cloth": 3.0, "window": 0.3, "gaiter": 0.4, "bandana": 0.35}
+    )
     colour, second, pattern = palette(rng), palette(rng), "plain"
     if kind == "surgical":
         colour = _SURGICAL[int(rng.choice(7, p=(0.3, 0.15, 0.12, 0.16, 0.08, 0.12, 0.07)))]
@@ -41,12 +52,12 @@ def sample(rng: np.random.Generator, person: Person) -> Mask:
         colour = _RESPIRATOR[int(rng.choice(5, p=(0.35, 0.2, 0.2, 0.15, 0.1)))]
     elif kind in ("cloth", "gaiter", "bandana"):
         manner = rng.uniform()
-        if manner < 0.08:  # the ones that pass for skin
+        if manner < 0.06:  # the ones that pass for skin
             colour = mix(person.skin, palette(rng), float(rng.uniform(0.0, 0.14)))
             pattern = "plain" if rng.uniform() < 0.55 else str(rng.choice(patterns.PRINTS))
-        elif manner < 0.26:
+        elif manner < 0.2:
             pattern = str(rng.choice(patterns.PRINTS))
-        elif manner < 0.42:
+        elif manner < 0.36:
             colour = (40, 40, 46)
         else:
             pattern = str(rng.choice(patterns.PATTERNS))
@@ -64,12 +75,12 @@ def paint_worn(canvas: Canvas, head: Head, person: Person, mask: Mask, rng: np.r
         swell = bulge * np.exp(-((points[:, 0] / 0.5) ** 2) - ((points[:, 1] - 0.8) / 0.45) ** 2)
         return head.at(points, nose + swell + 0.05)
 
-    flat = _outline(person, mask, slack)
+    flat = outline(person, mask, slack)
     shape = wear(flat)
     if mask.kind in ("gaiter", "bandana"):
         shape = 0.5 * shape + 0.5 * head.rim(flat)
-    with canvas.inside(head.rim(person.outline()), head.rim(ellipse(0, 1.5, 0.5, 0.5), z=0.0)) as skin:
-        skin.soft(shape + (0, 0.05 * head.unit), darker(person.skin, 0.6), 0.05 * head.unit, 0.45)
+    with canvas.inside(head.rim(person.outline())) as skin:
+        skin.soft(shifted(shape, 0, 0.05 * head.unit), darker(person.skin, 0.6), 0.05 * head.unit, 0.45)
     _straps(canvas, head, person, mask, flat, wear)
     window = wear(_window(person)) if mask.kind == "window" else None
     if window is not None:
@@ -82,19 +93,68 @@ def paint_worn(canvas: Canvas, head: Head, person: Person, mask: Mask, rng: np.r
     return shape
 
 
-def _outline(person: Person, mask: Mask, slack: float) -> Points:
+def outline(person: Person, mask: Mask, slack: float) -> Points:
     """The mask in face units, as worn by this person."""
     w, chin, top = person.width, person.chin, 0.2 + slack
     if mask.kind in ("fold", "cup"):
-        half = [(0, top - 0.06), (0.15, top - 0.02), (0.3, top + 0.14), (0.62 * w, 0.4), (0.86 * w, 0.58), (0.84 * w, 0.76), (0.66 * w, 1.0), (0.36, chin + 0.02), (0, chin + 0.1)]
+        half = [
+            (0, top - 0.06),
+            (0.15, top - 0.02),
+            (0.3, top + 0.14),
+            (0.62 * w, 0.4),
+            (0.86 * w, 0.58),
+            (0.84 * w, 0.76),
+            (0.66 * w, 1.0),
+            (0.36, chin + 0.02),
+            (0, chin + 0.1),
+        ]
     elif mask.kind == "gaiter":
-        half = [(0, top), (0.3, top + 0.08), (0.7 * w, top + 0.04), (1.0 * w, top - 0.02), (1.01 * w, 0.5), (person.jaw * w + 0.05, 0.9), (0.64, chin + 0.12), (0.62, 1.9), (0, 2.0)]
+        half = [
+            (0, top),
+            (0.3, top + 0.08),
+            (0.7 * w, top + 0.04),
+            (1.0 * w, top - 0.02),
+            (1.01 * w, 0.5),
+            (person.jaw * w + 0.05, 0.9),
+            (0.64, chin + 0.12),
+            (0.62, 1.9),
+            (0, 2.0),
+        ]
     elif mask.kind == "bandana":
-        half = [(0, top), (0.3, top + 0.06), (0.7 * w, top + 0.06), (1.0 * w, top + 0.06), (0.98 * w, 0.6), (0.72 * w, 1.05), (0.34, 1.45), (0, 1.74)]
+        half = [
+            (0, top),
+            (0.3, top + 0.06),
+            (0.7 * w, top + 0.06),
+            (1.0 * w, top + 0.06),
+            (0.98 * w, 0.6),
+            (0.72 * w, 1.05),
+            (0.34, 1.45),
+            (0, 1.74),
+        ]
     elif mask.kind == "cloth":
-        half = [(0, top - 0.02), (0.16, top + 0.03), (0.42, top + 0.18), (0.8 * w, 0.3), (0.88 * w, 0.44), (0.84 * w, 0.86), (0.6 * w, chin - 0.08), (0.3, chin + 0.08), (0, chin + 0.1)]
+        half = [
+            (0, top - 0.02),
+            (0.16, top + 0.03),
+            (0.42, top + 0.18),
+            (0.8 * w, 0.3),
+            (0.88 * w, 0.44),
+            (0.84 * w, 0.86),
+            (0.6 * w, chin - 0.08),
+            (0.3, chin + 0.08),
+            (0, chin + 0.1),
+        ]
     else:
-        half = [(0, top), (0.2, top + 0.05), (0.5, top + 0.13), (0.82 * w, 0.34), (0.87 * w, 0.48), (0.83 * w, 0.9), (0.7 * w, 1.0), (0.4, chin + 0.04), (0, chin + 0.1)]
+        half = [
+            (0, top),
+            (0.2, top + 0.05),
+            (0.5, top + 0.13),
+            (0.82 * w, 0.34),
+            (0.87 * w, 0.48),
+            (0.83 * w, 0.9),
+            (0.7 * w, 1.0),
+            (0.4, chin + 0.04),
+            (0, chin + 0.1),
+        ]
     return smooth(both_sides(half), steps=6)
 
 
@@ -114,15 +174,21 @@ def _straps(canvas: Canvas, head: Head, person: Person, mask: Mask, flat: Points
     for side in (-1, 1):
         for corner, ear in ((upper, (w + 0.02, -0.06)), (lower, (w + 0.02, 0.3))):
             end = ear if mask.straps == "ears" else (w + 0.02, -0.42 if corner is upper else 0.62)
-            start_px, end_px = wear(np.array([corner]) * (side, 1))[0], head.rim(np.array([end]) * (side, 1), z=-0.12)[0]
+            start_px, end_px = (
+                wear(np.array([corner]) * (side, 1))[0],
+                head.rim(np.array([end]) * (side, 1), z=-0.12)[0],
+            )
             middle = 0.5 * (start_px + end_px) + (0, 0.03 * unit)
             curve = smooth([start_px, middle, end_px], closed=False)
             width = (0.03 if mask.straps == "ears" else 0.075) * unit
-            canvas.soft(ribbon(curve + (0, 0.03 * unit), width), darker(person.skin, 0.55), 0.02 * unit, 0.4)
-            canvas.fill(ribbon(curve, width), tone)
+            with canvas.inside(head.rim(person.outline(0.05))) as skin:
+                skin.soft(ribbon(shifted(curve, 0, 0.03 * unit), width), darker(person.skin, 0.55), 0.02 * unit, 0.4)
+                skin.fill(ribbon(curve, width), tone)
 
 
-def _relief(canvas: Canvas, head: Head, person: Person, mask: Mask, shape: Points, wear: patterns.Wear, rng: np.random.Generator) -> None:
+def _relief(
+    canvas: Canvas, head: Head, person: Person, mask: Mask, shape: Points, wear: patterns.Wear, rng: np.random.Generator
+) -> None:
     """Folds, pleats, seams and the roundness of the cloth."""
     unit, colour, w = head.unit, mask.colour, person.width
     dark, bright = darker(colour, 0.4), lighter(colour, 0.6)
@@ -130,8 +196,11 @@ def _relief(canvas: Canvas, head: Head, person: Person, mask: Mask, shape: Point
     canvas.soft(wear(ellipse(0, 0.5, 0.2, 0.16)), bright, 0.09 * unit, 0.5)
     if mask.kind == "surgical":
         for y, sag in ((0.56, 0.05), (0.74, 0.07), (0.92, 0.08)):
-            pleat = smooth([(-w, y - 0.02), (-0.45, y + 0.4 * sag), (0, y + sag), (0.45, y + 0.4 * sag), (w, y - 0.02)], closed=False)
-            canvas.soft(wear(ribbon(pleat + (0, 0.03), 0.05)), dark, 0.022 * unit, 0.65)
+            pleat = smooth(
+                [(-w, y - 0.02), (-0.45, y + 0.4 * sag), (0, y + sag), (0.45, y + 0.4 * sag), (w, y - 0.02)],
+                closed=False,
+            )
+            canvas.soft(wear(ribbon(shifted(pleat, 0, 0.03), 0.05)), dark, 0.022 * unit, 0.65)
             canvas.fill(wear(ribbon(pleat, 0.018)), darker(colour, 0.28))
             canvas.soft(wear(ribbon(pleat - (0, 0.04), 0.04)), bright, 0.02 * unit, 0.6)
     elif mask.kind == "fold":
@@ -168,61 +237,21 @@ def _trim(canvas: Canvas, head: Head, mask: Mask, flat: Points, wear: patterns.W
     if mask.kind in ("surgical", "fold", "cup"):
         wire = smooth([(-0.24, 0.33), (-0.1, 0.27), (0, 0.26), (0.1, 0.27), (0.24, 0.33)], closed=False)
         canvas.soft(wear(ribbon(wire, 0.035, round_ends=True)), lighter(mask.colour, 0.55), 0.008 * head.unit, 0.7)
-        canvas.fill(wear(ribbon(wire + (0, 0.022), 0.01)), tone, 0.8)
+        canvas.fill(wear(ribbon(shifted(wire, 0, 0.022), 0.01)), tone, 0.8)
     if mask.kind == "window":
         canvas.fill(wear(ring(_window(person), 0.04)), tone)
-        canvas.fill(wear(place([(-0.1, -0.16), (-0.02, -0.16), (-0.16, 0.16), (-0.24, 0.16)], -0.05, person.mouth_y)), (255, 255, 255), 0.45)
+        canvas.fill(
+            wear(place([(-0.1, -0.16), (-0.02, -0.16), (-0.16, 0.16), (-0.24, 0.16)], -0.05, person.mouth_y)),
+            (255, 255, 255),
+            0.45,
+        )
     if mask.valve:
         x = 0.26 if mask.kind == "fold" else 0.0
-        for radius, colour in ((0.17, darker(mask.colour, 0.3)), (0.15, lighter(mask.colour, 0.35)), (0.1, darker(mask.colour, 0.12))):
+        for radius, colour in (
+            (0.17, darker(mask.colour, 0.3)),
+            (0.15, lighter(mask.colour, 0.35)),
+            (0.1, darker(mask.colour, 0.12)),
+        ):
             canvas.fill(wear(ellipse(x, 0.86, radius, radius * 0.9)), colour)
         for y in (0.83, 0.87, 0.91):
             canvas.fill(wear(ribbon(np.array([(x - 0.06, y), (x + 0.06, y)]), 0.016)), darker(mask.colour, 0.4))
-
-
-def paint_dangling(canvas: Canvas, head: Head, person: Person, mask: Mask, where: str, rng: np.random.Generator) -> None:
-    """A mask that is worn wrongly beyond doubt: ``chin``, ``ear``, ``forehead`` or ``eyes``; mouth and nose are bare."""
-    flat = _outline(person, Mask("surgical", mask.colour, mask.second, mask.pattern, False, "ears"), 0.0)
-    unit, tone = head.unit, mask.colour
-    if where == "ear":
-        _hang_from_ear(canvas, head, person, mask, rng)
-        return
-    squash, centre = {"chin": (0.42, person.chin + 0.06), "forehead": (0.5, -0.7), "eyes": (0.48, 0.0)}[where]
-    worn = (flat - (0, 0.75)) * (0.96, squash) + (0, centre)
-    turned = head.at if where != "chin" else head.rim
-    shape = turned(worn)
-    ear_y = 0.1
-    for side in (-1, 1):
-        for height in (-0.5, 0.5):
-            start = turned(np.array([(side * 0.76 * person.width, centre + height * squash)]))[0]
-            curve = smooth([start, 0.5 * start + 0.5 * head.rim(np.array([(side * (person.width + 0.05), ear_y)]), z=-0.1)[0] + (0, 2), head.rim(np.array([(side * (person.width + 0.06), ear_y + 0.2 * height)]), z=-0.1)[0]], closed=False)
-            canvas.fill(ribbon(curve, 0.032 * unit), lighter(tone, 0.5))
-    canvas.soft(shape + (0, 0.05 * unit), darker(person.skin, 0.6), 0.05 * unit, 0.4)
-    with canvas.inside(shape) as cloth:
-        cloth.fill(shape, tone)
-        patterns.paint_pattern(cloth, lambda points: turned((points - (0, 0.75)) * (0.96, squash) + (0, centre)), mask.pattern, tone, mask.second, rng)
-        cloth.soft(ring(shape, 0.14 * unit), darker(tone, 0.4), 0.08 * unit, 0.5)
-        for y in (-0.35, 0.0, 0.35):
-            pleat = smooth([(-0.9, centre + y * squash), (0, centre + y * squash + 0.06), (0.9, centre + y * squash)], closed=False)
-            cloth.soft(turned(ribbon(pleat, 0.035)), darker(tone, 0.42), 0.02 * unit, 0.7)
-
-
-def _hang_from_ear(canvas: Canvas, head: Head, person: Person, mask: Mask, rng: np.random.Generator) -> None:
-    side = 1 if rng.uniform() < 0.5 else -1
-    x, y, turn = side * (person.width + 0.12), 0.95, side * float(rng.uniform(-0.35, 0.1))
-    panel = smooth([(-0.3, -0.42), (0.0, -0.46), (0.3, -0.42), (0.34, 0.0), (0.3, 0.42), (0.0, 0.46), (-0.3, 0.42), (-0.34, 0.0)])
-    shape = head.rim(place(panel, x, y, turn=turn), z=0.1)
-    unit = head.unit
-    for edge in (-0.22, 0.22):
-        loop = smooth([(x + edge, y - 0.42), (x + 0.4 * edge, 0.3), (side * (person.width + 0.06), -0.08)], closed=False)
-        canvas.fill(head.rim(ribbon(loop, 0.032), z=0.0), lighter(mask.colour, 0.5))
-    loose = smooth([(x - 0.24, y + 0.4), (x - 0.1, y + 0.78), (x + 0.2, y + 0.74), (x + 0.24, y + 0.4)], closed=False)
-    canvas.fill(head.rim(ribbon(loose, 0.03), z=0.1), lighter(mask.colour, 0.5))
-    canvas.soft(shape + (0, 0.06 * unit), (40, 30, 40), 0.06 * unit, 0.3)
-    with canvas.inside(shape) as cloth:
-        cloth.fill(shape, mask.colour)
-        patterns.paint_pattern(cloth, lambda points: head.rim(place((points - (0, 0.75)) * 0.7, x, y, turn=turn), z=0.1), mask.pattern, mask.colour, mask.second, rng)
-        for level in (-0.2, 0.0, 0.2):
-            pleat = place(np.array([(level, -0.5), (level + 0.02, 0.5)]), x, y, turn=turn)
-            cloth.soft(head.rim(ribbon(pleat, 0.04), z=0.1), darker(mask.colour, 0.4), 0.025 * unit, 0.7)
-        cloth.soft(ring(shape, 0.1 * unit), darker(mask.colour, 0.4), 0.06 * unit, 0.5)

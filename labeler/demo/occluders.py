@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from labeler.demo.canvas import Canvas, Colour, darker, lighter, mix
-from labeler.demo.geometry import Head, Points, ellipse, place, ribbon, ring, smooth
-from labeler.demo.people import Person, palette, ruddy
-
-Axes = tuple[float, float, float, float]  # x, y, turn, side (-1 or 1) of a part on the face
+from labeler.demo.canvas import Canvas, darker, lighter, mix
+from labeler.demo.geometry import Head, ellipse, ribbon, ring, shifted, smooth
+from labeler.demo.hands import (
+    on,
+    paint_finger,
+    paint_giggle,
+    paint_grip,
+    paint_hand_over_mouth,
+    paint_palm,
+    paint_sleeve,
+    paint_thinking,
+)
+from labeler.demo.people import Person, palette
+from labeler.demo.wraps import paint_scarf
 
 
 def paint_occluder(canvas: Canvas, head: Head, person: Person, name: str, rng: np.random.Generator) -> None:
@@ -18,144 +27,106 @@ def paint_occluder(canvas: Canvas, head: Head, person: Person, name: str, rng: n
     OCCLUDERS[name](canvas, head, person, rng)
 
 
-def _on(head: Head, points: Points, axes: Axes, scale: float = 1.0) -> Points:
-    """A part's own axes to pixels: on a plane before the face that follows its tilt but not its relief."""
-    x, y, turn, side = axes
-    return head.rim(place(np.asarray(points) * (side, 1), x, y, turn=turn * side, scale=scale), z=0.75)
-
-
-def _finger(canvas: Canvas, head: Head, bones: list[tuple[float, float]], width: float, axes: Axes, skin: Colour, *, nail: bool) -> None:
-    curve = smooth(bones, closed=False, steps=5)
-    canvas.fill(_on(head, ribbon(curve, (width * 1.1, width, width * 0.92), round_ends=True) + (0.012, 0.02), axes), darker(ruddy(skin), 0.4))
-    canvas.fill(_on(head, ribbon(curve, (width * 1.06, width * 0.96, width * 0.86), round_ends=True), axes), skin)
-    shine = ribbon(curve[2:-2] - (0.0, 0.18 * width), (0.0, 0.3 * width, 0.0))
-    canvas.fill(_on(head, shine, axes), lighter(skin, 0.25), 0.6)
-    if nail:
-        tip, before = curve[-1], curve[-3]
-        turn = float(np.arctan2(*(tip - before)[::-1]))
-        canvas.fill(_on(head, ellipse(tip[0], tip[1], 0.34 * width, 0.27 * width, turn=turn, count=14), axes), mix(lighter(skin, 0.45), (236, 150, 150), 0.3))
-
-
-def _palm(canvas: Canvas, head: Head, outline: list[tuple[float, float]], axes: Axes, skin: Colour) -> None:
-    shape = smooth(outline)
-    canvas.soft(_on(head, shape + (0.02, 0.06), axes), darker(skin, 0.75), 0.06 * head.unit, 0.4)
-    placed = _on(head, shape, axes)
-    canvas.fill(placed, skin)
-    with canvas.inside(placed) as palm:
-        palm.soft(ring(placed, 0.1 * head.unit), darker(ruddy(skin), 0.28), 0.06 * head.unit, 0.6)
-
-
-def _sleeve(canvas: Canvas, head: Head, person: Person, path: list[tuple[float, float]], width: float, axes: Axes) -> None:
-    """An arm from the wrist out of the picture."""
-    curve = smooth(path, closed=False)
-    cloth = person.clothes_colour if person.clothes != "straps" else darker(person.skin, 0.05)
-    canvas.fill(_on(head, ribbon(curve, (width, width * 1.35)), axes), cloth)
-    canvas.soft(_on(head, ribbon(curve + (0.3 * width, 0), (0.3 * width, 0.5 * width)), axes), darker(cloth, 0.4), 0.07 * head.unit, 0.6)
-    canvas.fill(_on(head, ribbon(curve[:3], (width * 1.1, width * 1.1)), axes), lighter(cloth, 0.15))
-
-
-def _hand_over_mouth(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
-    """The back of a hand flat before the mouth, fingers to the other cheek."""
-    side, skin = float(rng.choice((-1, 1))), lighter(person.skin, 0.06)
-    axes = (side * -0.02, 0.84 + float(rng.uniform(-0.06, 0.1)), float(rng.uniform(-0.1, 0.35)), side)
-    _sleeve(canvas, head, person, [(0.95, 0.5), (1.5, 1.2), (2.0, 2.4)], 0.5, axes)
-    _palm(canvas, head, [(0.1, -0.3), (0.5, -0.34), (0.86, -0.12), (1.16, 0.3), (0.86, 0.66), (0.5, 0.4), (0.14, 0.34)], axes, skin)
-    for row, (y, reach) in enumerate(((0.28, -0.36), (0.1, -0.52), (-0.08, -0.56), (-0.25, -0.46))):
-        _finger(canvas, head, [(0.3, y), (-0.05, y - 0.03), (reach, y + 0.02 * row)], 0.185, axes, skin, nail=True)
-    _finger(canvas, head, [(0.72, -0.16), (0.52, -0.42), (0.3, -0.5)], 0.17, axes, skin, nail=False)
-
-
-def _giggle(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
-    """Fingertips before the lips, the hand coming from below."""
-    side, skin = float(rng.choice((-1, 1))), lighter(person.skin, 0.06)
-    axes = (side * 0.08, 1.02, float(rng.uniform(-0.25, 0.1)), side)
-    _sleeve(canvas, head, person, [(0.12, 0.95), (0.3, 1.6), (0.6, 2.6)], 0.46, axes)
-    _palm(canvas, head, [(-0.3, 0.1), (0.0, 0.02), (0.32, 0.1), (0.36, 0.6), (0.3, 0.98), (-0.14, 0.98), (-0.28, 0.6)], axes, skin)
-    for x, reach in ((0.26, -0.2), (0.09, -0.34), (-0.09, -0.36), (-0.25, -0.24)):
-        _finger(canvas, head, [(x, 0.22), (x * 0.95, -0.05), (x * 0.8, reach)], 0.175, axes, skin, nail=True)
-    _finger(canvas, head, [(-0.26, 0.6), (-0.46, 0.34), (-0.5, 0.1)], 0.17, axes, skin, nail=True)
-
-
-def _thinking(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
-    """Chin in hand, a finger along the cheek; the mouth stays free."""
-    side, skin = float(rng.choice((-1, 1))), lighter(person.skin, 0.04)
-    axes = (side * 0.42, person.chin + 0.1, 0.1, side)
-    _sleeve(canvas, head, person, [(0.1, 0.6), (0.24, 1.2), (0.4, 2.4)], 0.46, axes)
-    _palm(canvas, head, [(-0.32, -0.02), (0.0, -0.12), (0.32, -0.06), (0.34, 0.4), (0.26, 0.66), (-0.12, 0.66), (-0.3, 0.4)], axes, skin)
-    for row, y in enumerate((0.36, 0.2, 0.05)):
-        _finger(canvas, head, [(0.14, y - 0.02), (-0.16, y - 0.06), (-0.4, y + 0.02 + 0.02 * row)], 0.17, axes, skin, nail=False)
-    _finger(canvas, head, [(0.24, 0.0), (0.36, -0.4), (0.4, -0.78)], 0.16, axes, skin, nail=True)
-
-
-def _grip(canvas: Canvas, head: Head, axes: Axes, skin: Colour, width: float) -> None:
-    """Four fingers round something upright, seen from the front."""
-    for row in range(4):
-        y = 0.3 - 0.185 * row
-        _finger(canvas, head, [(width + 0.12, y), (0.1, y - 0.03), (-width * 0.55, y + 0.02)], 0.19, axes, skin, nail=True)
-
-
 def _phone(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """A selfie in the mirror: the back of a phone before the lower face."""
     side, skin = float(rng.choice((-1, 1))), lighter(person.skin, 0.06)
-    axes = (side * float(rng.uniform(-0.1, 0.15)), 0.86 + float(rng.uniform(-0.08, 0.15)), float(rng.normal(0, 0.12)), side)
+    axes = (
+        side * float(rng.uniform(-0.1, 0.15)),
+        0.96 + float(rng.uniform(-0.06, 0.12)),
+        float(rng.normal(0, 0.12)),
+        side,
+    )
     colour = palette(rng)
-    _sleeve(canvas, head, person, [(0.5, 0.75), (0.8, 1.4), (1.1, 2.6)], 0.46, axes)
-    _palm(canvas, head, [(0.2, -0.1), (0.56, 0.0), (0.66, 0.4), (0.62, 0.9), (0.28, 0.9), (0.16, 0.5)], axes, skin)
-    body = smooth([(-0.38, -0.62), (-0.36, -0.68), (0.36, -0.68), (0.4, -0.62), (0.4, 0.72), (0.34, 0.78), (-0.34, 0.78), (-0.4, 0.72)], steps=3)
-    canvas.soft(_on(head, body + (0.03, 0.05), axes), (30, 24, 34), 0.05 * head.unit, 0.4)
-    canvas.fill(_on(head, body, axes), darker(colour, 0.35))
-    canvas.fill(_on(head, body * 0.95, axes), colour)
-    canvas.fill(_on(head, smooth([(-0.32, -0.6), (-0.02, -0.6), (-0.02, -0.26), (-0.32, -0.26)], steps=4), axes), darker(colour, 0.3))
+    paint_sleeve(canvas, head, person, [(0.5, 0.75), (0.8, 1.4), (1.1, 2.6)], 0.46, axes)
+    paint_palm(canvas, head, [(0.2, -0.1), (0.56, 0.0), (0.66, 0.4), (0.62, 0.9), (0.28, 0.9), (0.16, 0.5)], axes, skin)
+    body = smooth(
+        [
+            (-0.38, -0.62),
+            (-0.36, -0.68),
+            (0.36, -0.68),
+            (0.4, -0.62),
+            (0.4, 0.72),
+            (0.34, 0.78),
+            (-0.34, 0.78),
+            (-0.4, 0.72),
+        ],
+        steps=3,
+    )
+    canvas.soft(on(head, shifted(body, 0.03, 0.05), axes), (30, 24, 34), 0.05 * head.unit, 0.4)
+    canvas.fill(on(head, body, axes), darker(colour, 0.35))
+    canvas.fill(on(head, body * 0.95, axes), colour)
+    canvas.fill(
+        on(head, smooth([(-0.32, -0.6), (-0.02, -0.6), (-0.02, -0.26), (-0.32, -0.26)], steps=4), axes),
+        darker(colour, 0.3),
+    )
     for x, y in ((-0.23, -0.5), (-0.11, -0.37)):
-        canvas.fill(_on(head, ellipse(x, y, 0.07, 0.07, count=16), axes), (24, 24, 30))
-        canvas.fill(_on(head, ellipse(x - 0.02, y - 0.02, 0.02, 0.02, count=10), axes), (190, 210, 240))
-    _grip(canvas, head, (axes[0], axes[1] + 0.3, axes[2], side), skin, 0.4)
+        canvas.fill(on(head, ellipse(x, y, 0.07, 0.07, count=16), axes), (24, 24, 30))
+        canvas.fill(on(head, ellipse(x - 0.02, y - 0.02, 0.02, 0.02, count=10), axes), (190, 210, 240))
+    paint_grip(canvas, head, (axes[0], axes[1] + 0.3, axes[2], side), skin, 0.4)
 
 
 def _cup(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """Drinking from a mug or a paper cup."""
     side, skin = float(rng.choice((-1, 1))), lighter(person.skin, 0.06)
-    axes = (side * float(rng.uniform(-0.05, 0.1)), 1.06 + float(rng.uniform(-0.05, 0.1)), float(rng.normal(0, 0.1)), side)
+    axes = (
+        side * float(rng.uniform(-0.05, 0.1)),
+        1.06 + float(rng.uniform(-0.05, 0.1)),
+        float(rng.normal(0, 0.1)),
+        side,
+    )
     colour, paper = palette(rng), bool(rng.uniform() < 0.5)
     narrow = 0.3 if paper else 0.4
-    _sleeve(canvas, head, person, [(0.56, 0.5), (0.9, 1.1), (1.3, 2.4)], 0.46, axes)
-    _palm(canvas, head, [(0.16, -0.2), (0.5, -0.16), (0.64, 0.2), (0.6, 0.66), (0.24, 0.6)], axes, skin)
+    paint_sleeve(canvas, head, person, [(0.56, 0.5), (0.9, 1.1), (1.3, 2.4)], 0.46, axes)
+    paint_palm(canvas, head, [(0.16, -0.2), (0.5, -0.16), (0.64, 0.2), (0.6, 0.66), (0.24, 0.6)], axes, skin)
     wall = np.array([(-0.42, -0.42), (0.42, -0.42), (narrow, 0.52), (-narrow, 0.52)])
-    canvas.soft(_on(head, wall + (0.0, -0.04), axes), (30, 24, 34), 0.06 * head.unit, 0.4)
+    canvas.soft(on(head, shifted(wall, 0.0, -0.04), axes), (30, 24, 34), 0.06 * head.unit, 0.4)
     if not paper:
         handle = ribbon(smooth([(-0.4, -0.2), (-0.68, -0.16), (-0.66, 0.26), (-0.38, 0.3)], closed=False), 0.1)
-        canvas.fill(_on(head, handle, axes), darker(colour, 0.2))
-    placed = _on(head, wall, axes)
+        canvas.fill(on(head, handle, axes), darker(colour, 0.2))
+    placed = on(head, wall, axes)
     canvas.fill(placed, colour)
     with canvas.inside(placed) as cup:
         if paper:
-            cup.fill(_on(head, np.array([(-0.5, -0.12), (0.5, -0.12), (0.5, 0.24), (-0.5, 0.24)]), axes), mix(colour, (160, 116, 76), 0.75))
+            cup.fill(
+                on(head, np.array([(-0.5, -0.12), (0.5, -0.12), (0.5, 0.24), (-0.5, 0.24)]), axes),
+                mix(colour, (160, 116, 76), 0.75),
+            )
         else:
-            cup.fill(_on(head, ellipse(0.02, 0.04, 0.15, 0.15), axes), lighter(person.second_colour, 0.3))
-        cup.soft(_on(head, np.array([(0.2, -0.5), (0.5, -0.5), (0.5, 0.6), (0.2, 0.6)]), axes), darker(colour, 0.5), 0.08 * head.unit, 0.5)
-        cup.soft(_on(head, np.array([(-0.32, -0.5), (-0.22, -0.5), (-0.2, 0.6), (-0.28, 0.6)]), axes), (255, 255, 255), 0.04 * head.unit, 0.5)
+            cup.fill(on(head, ellipse(0.02, 0.04, 0.15, 0.15), axes), lighter(person.second_colour, 0.3))
+        cup.soft(
+            on(head, np.array([(0.2, -0.5), (0.5, -0.5), (0.5, 0.6), (0.2, 0.6)]), axes),
+            darker(colour, 0.5),
+            0.08 * head.unit,
+            0.5,
+        )
+        cup.soft(
+            on(head, np.array([(-0.32, -0.5), (-0.22, -0.5), (-0.2, 0.6), (-0.28, 0.6)]), axes),
+            (255, 255, 255),
+            0.04 * head.unit,
+            0.5,
+        )
     rim = ellipse(0, -0.42, 0.43, 0.07)
-    canvas.fill(_on(head, rim, axes), lighter(colour, 0.5) if not paper else (246, 244, 240))
-    _grip(canvas, head, (axes[0] + side * 0.12, axes[1] + 0.06, axes[2], side), skin, 0.34)
+    canvas.fill(on(head, rim, axes), lighter(colour, 0.5) if not paper else (246, 244, 240))
+    paint_grip(canvas, head, (axes[0] + side * 0.12, axes[1] + 0.06, axes[2], side), skin, 0.34)
 
 
 def _microphone(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     side, skin = float(rng.choice((-1, 1))), lighter(person.skin, 0.06)
     axes = (side * 0.06, person.mouth_y + 0.2, float(rng.uniform(0.1, 0.5)), side)
-    _sleeve(canvas, head, person, [(0.2, 1.2), (0.5, 1.8), (0.9, 2.8)], 0.46, axes)
-    canvas.fill(_on(head, np.array([(-0.13, 0.2), (0.13, 0.2), (0.09, 1.4), (-0.09, 1.4)]), axes), (44, 44, 52))
-    _palm(canvas, head, [(-0.1, 0.66), (0.3, 0.6), (0.36, 1.0), (0.26, 1.3), (-0.06, 1.2)], axes, skin)
-    ball = _on(head, ellipse(0, 0, 0.25, 0.28), axes)
-    canvas.soft(ball + (0, 0.05 * head.unit), (30, 24, 34), 0.05 * head.unit, 0.45)
+    paint_sleeve(canvas, head, person, [(0.2, 1.2), (0.5, 1.8), (0.9, 2.8)], 0.46, axes)
+    canvas.fill(on(head, np.array([(-0.13, 0.2), (0.13, 0.2), (0.09, 1.4), (-0.09, 1.4)]), axes), (44, 44, 52))
+    paint_palm(canvas, head, [(-0.1, 0.66), (0.3, 0.6), (0.36, 1.0), (0.26, 1.3), (-0.06, 1.2)], axes, skin)
+    ball = on(head, ellipse(0, 0, 0.25, 0.28), axes)
+    canvas.soft(shifted(ball, 0, 0.05 * head.unit), (30, 24, 34), 0.05 * head.unit, 0.45)
     tone = (70, 70, 80) if rng.uniform() < 0.5 else mix(palette(rng), (90, 90, 96), 0.4)
     canvas.fill(ball, tone)
     with canvas.inside(ball) as foam:
         for step in np.linspace(-0.25, 0.25, 7):
-            foam.fill(_on(head, ribbon(np.array([(step, -0.3), (step, 0.3)]), 0.02), axes), darker(tone, 0.4))
-            foam.fill(_on(head, ribbon(np.array([(-0.3, step), (0.3, step)]), 0.02), axes), darker(tone, 0.4))
-        foam.soft(_on(head, ellipse(-0.08, -0.1, 0.09, 0.09), axes), lighter(tone, 0.6), 0.05 * head.unit, 0.7)
-    canvas.fill(_on(head, np.array([(-0.19, 0.2), (0.19, 0.2), (0.15, 0.3), (-0.15, 0.3)]), axes), (206, 176, 96))
-    _grip(canvas, head, (axes[0] + axes[2] * -0.75, axes[1] + 0.86, axes[2], side), skin, 0.16)
+            foam.fill(on(head, ribbon(np.array([(step, -0.3), (step, 0.3)]), 0.02), axes), darker(tone, 0.4))
+            foam.fill(on(head, ribbon(np.array([(-0.3, step), (0.3, step)]), 0.02), axes), darker(tone, 0.4))
+        foam.soft(on(head, ellipse(-0.08, -0.1, 0.09, 0.09), axes), lighter(tone, 0.6), 0.05 * head.unit, 0.7)
+    canvas.fill(on(head, np.array([(-0.19, 0.2), (0.19, 0.2), (0.15, 0.3), (-0.15, 0.3)]), axes), (206, 176, 96))
+    paint_grip(canvas, head, (axes[0] + axes[2] * -0.75, axes[1] + 0.86, axes[2], side), skin, 0.16)
 
 
 def _book(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
@@ -164,89 +135,135 @@ def _book(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) 
     colour, skin = palette(rng), lighter(person.skin, 0.06)
     for side in (-1.0, 1.0):
         cover = np.array([(0, -0.72), (1.16, -0.82), (1.2, 0.86), (0, 0.98)]) * (side, 1)
-        canvas.soft(_on(head, cover + (0, -0.05), axes), (30, 24, 34), 0.06 * head.unit, 0.35)
-        canvas.fill(_on(head, np.array([(0, -0.76), (1.12, -0.88), (1.12, -0.8), (0, -0.68)]) * (side, 1), axes), (244, 238, 224))
-        canvas.fill(_on(head, cover, axes), colour if side < 0 else darker(colour, 0.12))
-    canvas.soft(_on(head, ribbon(np.array([(0.0, -0.72), (0.0, 0.98)]), 0.12), axes), darker(colour, 0.5), 0.04 * head.unit, 0.8)
-    canvas.fill(_on(head, smooth([(0.28, -0.4), (0.92, -0.46), (0.92, -0.18), (0.28, -0.14)], steps=3), axes), lighter(colour, 0.6))
-    canvas.fill(_on(head, ellipse(0.6, 0.24, 0.24, 0.24), axes), person.second_colour)
-    canvas.fill(_on(head, ellipse(-0.6, 0.1, 0.3, 0.4), axes), lighter(colour, 0.25))
+        canvas.soft(on(head, shifted(cover, 0, -0.05), axes), (30, 24, 34), 0.06 * head.unit, 0.35)
+        canvas.fill(
+            on(head, np.array([(0, -0.76), (1.12, -0.88), (1.12, -0.8), (0, -0.68)]) * (side, 1), axes),
+            (244, 238, 224),
+        )
+        canvas.fill(on(head, cover, axes), colour if side < 0 else darker(colour, 0.12))
+    canvas.soft(
+        on(head, ribbon(np.array([(0.0, -0.72), (0.0, 0.98)]), 0.12), axes), darker(colour, 0.5), 0.04 * head.unit, 0.8
+    )
+    canvas.fill(
+        on(head, smooth([(0.28, -0.4), (0.92, -0.46), (0.92, -0.18), (0.28, -0.14)], steps=3), axes),
+        lighter(colour, 0.6),
+    )
+    canvas.fill(on(head, ellipse(0.6, 0.24, 0.24, 0.24), axes), person.second_colour)
+    canvas.fill(on(head, ellipse(-0.6, 0.1, 0.3, 0.4), axes), lighter(colour, 0.25))
     for side in (-1.0, 1.0):
         grip = (side * 1.05, axes[1] + 0.3, 0.15, side)
         for row in range(4):
-            _finger(canvas, head, [(0.3, 0.1 + 0.15 * row), (0.0, 0.06 + 0.15 * row), (-0.18, 0.1 + 0.15 * row)], 0.16, grip, skin, nail=True)
-
-
-def _scarf(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
-    """Wound round the neck up to the chin."""
-    colour, unit = palette(rng), head.unit
-    top = person.chin - 0.16 + float(rng.uniform(0, 0.2))
-    loops = [
-        [(-0.98, top - 0.06), (-0.5, top + 0.12), (0, top + 0.18), (0.5, top + 0.12), (0.98, top - 0.06), (1.08, top + 0.3), (0.6, top + 0.56), (0, top + 0.62), (-0.6, top + 0.56), (-1.08, top + 0.3)],
-        [(-1.08, top + 0.22), (0, top + 0.48), (1.1, top + 0.2), (1.2, top + 0.55), (0, top + 0.92), (-1.16, top + 0.58)],
-    ]
-    second = palette(rng) if rng.uniform() < 0.5 else lighter(colour, 0.2)
-    tail = smooth([(0.2, top + 0.6), (0.62, top + 0.5), (0.78, top + 1.8), (0.3, top + 1.9)], steps=5)
-    for shape, tone in ((tail, darker(colour, 0.12)), (smooth(loops[1]), darker(colour, 0.05)), (smooth(loops[0]), colour)):
-        placed = 0.5 * head.body(shape) + 0.5 * head.rim(shape)
-        canvas.soft(placed + (0, 0.05 * unit), (30, 22, 36), 0.06 * unit, 0.35)
-        with canvas.inside(placed) as cloth:
-            cloth.fill(placed, tone)
-            for x in np.linspace(-1.0, 1.0, 8):
-                band = smooth([(x * 1.05, top - 0.2), (x, top + 0.3), (x * 1.1 + 0.1, top + 1.9)], closed=False)
-                cloth.fill(0.5 * head.body(ribbon(band, 0.1)) + 0.5 * head.rim(ribbon(band, 0.1)), second, 0.8)
-            cloth.soft(ring(placed, 0.14 * unit), darker(tone, 0.5), 0.07 * unit, 0.6)
+            paint_finger(
+                canvas,
+                head,
+                [(0.3, 0.1 + 0.15 * row), (0.0, 0.06 + 0.15 * row), (-0.18, 0.1 + 0.15 * row)],
+                0.16,
+                grip,
+                skin,
+                nail=True,
+            )
 
 
 def _lollipop(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     side = float(rng.choice((-1, 1)))
     axes = (side * 0.1, person.mouth_y + 0.02, float(rng.uniform(-0.2, 0.5)), side)
     colour, radius = palette(rng), float(rng.uniform(0.22, 0.4))
-    canvas.fill(_on(head, ribbon(np.array([(0.0, 0.1), (0.05, 1.5)]), 0.06), axes), (250, 246, 238))
-    canvas.soft(_on(head, ellipse(0, 0.05, radius, radius), axes), (30, 22, 36), 0.06 * head.unit, 0.4)
-    canvas.fill(_on(head, ellipse(0, 0, radius, radius), axes), colour)
+    canvas.fill(on(head, ribbon(np.array([(0.0, 0.1), (0.05, 1.5)]), 0.06), axes), (250, 246, 238))
+    canvas.soft(on(head, ellipse(0, 0.05, radius, radius), axes), (30, 22, 36), 0.06 * head.unit, 0.4)
+    canvas.fill(on(head, ellipse(0, 0, radius, radius), axes), colour)
     t = np.linspace(0, 5 * np.pi, 70)
-    spiral = np.stack([t / (5 * np.pi) * radius * 0.95 * np.cos(t), t / (5 * np.pi) * radius * 0.95 * np.sin(t)], axis=1)
-    canvas.fill(_on(head, ribbon(spiral, (0.01, radius * 0.16)), axes), lighter(colour, 0.6))
-    canvas.soft(_on(head, ellipse(-radius * 0.4, -radius * 0.4, 0.07, 0.05), axes), (255, 255, 255), 0.03 * head.unit, 0.8)
-    _grip(canvas, head, (axes[0] - 0.9 * axes[2] * side + 0.03 * side, axes[1] + 1.1, axes[2], side), lighter(person.skin, 0.06), 0.12)
+    spiral = np.stack(
+        [t / (5 * np.pi) * radius * 0.95 * np.cos(t), t / (5 * np.pi) * radius * 0.95 * np.sin(t)], axis=1
+    )
+    canvas.fill(on(head, ribbon(spiral, (0.01, radius * 0.16)), axes), lighter(colour, 0.6))
+    canvas.soft(
+        on(head, ellipse(-radius * 0.4, -radius * 0.4, 0.07, 0.05), axes), (255, 255, 255), 0.03 * head.unit, 0.8
+    )
+    paint_grip(
+        canvas,
+        head,
+        (axes[0] - 0.9 * axes[2] * side + 0.03 * side, axes[1] + 1.1, axes[2], side),
+        lighter(person.skin, 0.06),
+        0.12,
+    )
 
 
 def _bubble_gum(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     radius = float(rng.uniform(0.2, 0.42))
     axes = (0.0, person.mouth_y + 0.05, 0.0, 1.0)
     colour = mix((240, 140, 176), palette(rng), 0.25)
-    ball = _on(head, ellipse(0, 0, radius, radius * 0.96, count=40), axes)
-    canvas.soft(ball + (0, 0.06 * head.unit), darker(person.skin, 0.6), 0.06 * head.unit, 0.4)
+    ball = on(head, ellipse(0, 0, radius, radius * 0.96, count=40), axes)
+    canvas.soft(shifted(ball, 0, 0.06 * head.unit), darker(person.skin, 0.6), 0.06 * head.unit, 0.4)
     canvas.fill(ball, colour, 0.95)
     with canvas.inside(ball) as gum:
         gum.soft(ring(ball, 0.14 * head.unit), darker(colour, 0.35), 0.08 * head.unit, 0.7)
-        gum.soft(_on(head, ellipse(-radius * 0.35, -radius * 0.38, radius * 0.28, radius * 0.2, turn=-0.6), axes), (255, 255, 255), 0.04 * head.unit, 0.85)
+        gum.soft(
+            on(head, ellipse(-radius * 0.35, -radius * 0.38, radius * 0.28, radius * 0.2, turn=-0.6), axes),
+            (255, 255, 255),
+            0.04 * head.unit,
+            0.85,
+        )
 
 
 def _flowers(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """A bunch held under the nose."""
     side = float(rng.choice((-1, 1)))
     axes = (side * 0.05, 1.1 + float(rng.uniform(0, 0.14)), 0.0, side)
-    _palm(canvas, head, [(-0.26, 0.6), (0.26, 0.56), (0.36, 1.0), (0.1, 1.4), (-0.3, 1.1)], axes, lighter(person.skin, 0.06))
+    paint_palm(
+        canvas,
+        head,
+        [(-0.26, 0.6), (0.26, 0.56), (0.36, 1.0), (0.1, 1.4), (-0.3, 1.1)],
+        axes,
+        lighter(person.skin, 0.06),
+    )
     for _ in range(9):
         x, y = rng.normal((0.0, 0.1), (0.42, 0.22))
         leaf = ribbon(smooth([(0.0, 0.9), (x * 0.6, y + 0.3), (x * 1.25, y - 0.16)], closed=False), (0.05, 0.14, 0.0))
-        canvas.fill(_on(head, leaf, axes), mix((84, 140, 88), (50, 96, 70), float(rng.uniform())))
+        canvas.fill(on(head, leaf, axes), mix((84, 140, 88), (50, 96, 70), float(rng.uniform())))
     for _ in range(11):
         x, y = float(rng.normal(0.0, 0.34)), float(rng.normal(0.02, 0.18))
         colour, radius, turn = lighter(palette(rng), 0.1), float(rng.uniform(0.08, 0.13)), float(rng.uniform(0, 2))
-        canvas.fill(_on(head, ellipse(x, y, 1.7 * radius, 1.7 * radius, count=16), axes), darker(colour, 0.35), 0.7)
+        canvas.fill(on(head, ellipse(x, y, 1.7 * radius, 1.7 * radius, count=16), axes), darker(colour, 0.35), 0.7)
         for angle in turn + np.arange(6) * np.pi / 3:
-            canvas.fill(_on(head, ellipse(x + radius * np.cos(angle), y + radius * np.sin(angle), 0.75 * radius, 0.62 * radius, turn=float(angle), count=12), axes), colour)
-        canvas.fill(_on(head, ellipse(x, y, 0.6 * radius, 0.6 * radius, count=12), axes), (248, 212, 96))
+            canvas.fill(
+                on(
+                    head,
+                    ellipse(
+                        x + radius * np.cos(angle),
+                        y + radius * np.sin(angle),
+                        0.75 * radius,
+                        0.62 * radius,
+                        turn=float(angle),
+                        count=12,
+                    ),
+                    axes,
+                ),
+                colour,
+            )
+        canvas.fill(on(head, ellipse(x, y, 0.6 * radius, 0.6 * radius, count=12), axes), (248, 212, 96))
 
 
 def _visor(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator) -> None:
     """A clear face shield: it covers the face and is no mask."""
     w = person.width
     band = smooth([(-w, -0.5), (-0.6, -0.68), (0, -0.74), (0.6, -0.68), (w, -0.5)], closed=False)
-    pane = np.vstack([band, smooth([(w + 0.12, 0.2), (w + 0.06, 1.1), (0.5, 1.5), (0, 1.56), (-0.5, 1.5), (-w - 0.06, 1.1), (-w - 0.12, 0.2)], closed=False)])
+    pane = np.vstack(
+        [
+            band,
+            smooth(
+                [
+                    (w + 0.12, 0.2),
+                    (w + 0.06, 1.1),
+                    (0.5, 1.5),
+                    (0, 1.56),
+                    (-0.5, 1.5),
+                    (-w - 0.06, 1.1),
+                    (-w - 0.12, 0.2),
+                ],
+                closed=False,
+            ),
+        ]
+    )
     placed = head.at(pane, 0.2)
     canvas.fill(placed, (206, 226, 240), 0.2)
     for x, thick in ((-0.72, 0.12), (-0.5, 0.04), (0.66, 0.06)):
@@ -258,14 +275,14 @@ def _visor(canvas: Canvas, head: Head, person: Person, rng: np.random.Generator)
 
 
 OCCLUDERS: dict[str, Callable[[Canvas, Head, Person, np.random.Generator], None]] = {
-    "hand over mouth": _hand_over_mouth,
-    "giggle": _giggle,
-    "thinking": _thinking,
+    "hand over mouth": paint_hand_over_mouth,
+    "giggle": paint_giggle,
+    "thinking": paint_thinking,
     "phone": _phone,
     "cup": _cup,
     "microphone": _microphone,
     "book": _book,
-    "scarf": _scarf,
+    "scarf": paint_scarf,
     "lollipop": _lollipop,
     "bubble gum": _bubble_gum,
     "flowers": _flowers,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from labeler.demo.canvas import Canvas, Colour, darker, mix
-from labeler.demo.geometry import Points, ellipse, place, ribbon, smooth
+from labeler.demo.geometry import Points, ellipse, place, ribbon, shifted, smooth
 
 # Places a shape given in face units on the bulging cloth.
 Wear = Callable[[Points], Points]
@@ -15,7 +15,9 @@ PATTERNS = ("plain", "stripes", "dots", "flowers", "checks", "hearts", "stars", 
 PRINTS = ("smile", "teeth", "lips", "moustache", "cat", "tongue")
 
 
-def paint_pattern(canvas: Canvas, wear: Wear, name: str, first: Colour, second: Colour, rng: np.random.Generator) -> None:
+def paint_pattern(
+    canvas: Canvas, wear: Wear, name: str, first: Colour, second: Colour, rng: np.random.Generator
+) -> None:
     """Fill the lower face's area with a pattern; the caller clips it to the mask."""
     painter = _PAINTERS.get(name)
     if painter is not None:
@@ -25,14 +27,18 @@ def paint_pattern(canvas: Canvas, wear: Wear, name: str, first: Colour, second: 
 def _grid(rng: np.random.Generator, step: float) -> list[tuple[float, float]]:
     shift = float(rng.uniform(0, step))
     rows = np.arange(0.1, 1.75, step)
-    return [(float(x) + (step / 2 if row % 2 else 0.0), float(y)) for row, y in enumerate(rows) for x in np.arange(-1.1 - shift, 1.15, step)]
+    return [
+        (float(x) + (step / 2 if row % 2 else 0.0), float(y))
+        for row, y in enumerate(rows)
+        for x in np.arange(-1.1 - shift, 1.15, step)
+    ]
 
 
 def _stripes(canvas: Canvas, wear: Wear, first: Colour, second: Colour, rng: np.random.Generator) -> None:
     turn, step = float(rng.choice((0.0, np.pi / 2, 0.7, -0.7))), float(rng.uniform(0.11, 0.24))
     line = np.stack([np.linspace(-1.6, 1.6, 18), np.zeros(18)], axis=1)
     for offset in np.arange(-1.5, 1.5, step):
-        canvas.fill(wear(place(ribbon(line + (0, offset), step * 0.45), 0.0, 0.75, turn=turn)), second)
+        canvas.fill(wear(place(ribbon(shifted(line, 0, offset), step * 0.45), 0.0, 0.75, turn=turn)), second)
 
 
 def _dots(canvas: Canvas, wear: Wear, first: Colour, second: Colour, rng: np.random.Generator) -> None:
@@ -46,7 +52,9 @@ def _flowers(canvas: Canvas, wear: Wear, first: Colour, second: Colour, rng: np.
         turn = float(rng.uniform(0, 2))
         for petal in range(5):
             angle = turn + petal * 2 * np.pi / 5
-            canvas.fill(wear(ellipse(x + 0.055 * np.cos(angle), y + 0.055 * np.sin(angle), 0.042, 0.042, count=10)), second)
+            canvas.fill(
+                wear(ellipse(x + 0.055 * np.cos(angle), y + 0.055 * np.sin(angle), 0.042, 0.042, count=10)), second
+            )
         canvas.fill(wear(ellipse(x, y, 0.032, 0.032, count=10)), (246, 206, 90))
         leaf = ribbon(smooth([(x + 0.1, y + 0.06), (x + 0.17, y + 0.14)], closed=False), (0.0, 0.05, 0.0))
         canvas.fill(wear(leaf), mix(second, (80, 140, 90), 0.8))
@@ -57,7 +65,7 @@ def _checks(canvas: Canvas, wear: Wear, first: Colour, second: Colour, rng: np.r
     line = np.stack([np.linspace(-1.3, 1.3, 18), np.zeros(18)], axis=1)
     for turn in (0.0, np.pi / 2):
         for offset in np.arange(-1.3, 1.3, step):
-            canvas.fill(wear(place(ribbon(line + (0, offset), step * 0.45), 0.0, 0.75, turn=turn)), second, 0.55)
+            canvas.fill(wear(place(ribbon(shifted(line, 0, offset), step * 0.45), 0.0, 0.75, turn=turn)), second, 0.55)
 
 
 def _hearts(canvas: Canvas, wear: Wear, first: Colour, second: Colour, rng: np.random.Generator) -> None:
@@ -98,7 +106,9 @@ def _teeth(canvas: Canvas, wear: Wear, first: Colour, second: Colour, rng: np.ra
     canvas.fill(wear(jaw), (60, 24, 30))
     for x in np.linspace(-0.36, 0.3, 7):
         for y, tall in ((0.79, 0.1), (0.93, 0.09)):
-            canvas.fill(wear(np.array([(x, y), (x + 0.08, y), (x + 0.075, y + tall), (x + 0.005, y + tall)])), (250, 246, 236))
+            canvas.fill(
+                wear(np.array([(x, y), (x + 0.08, y), (x + 0.075, y + tall), (x + 0.005, y + tall)])), (250, 246, 236)
+            )
 
 
 def _lips(canvas: Canvas, wear: Wear, first: Colour, second: Colour, rng: np.random.Generator) -> None:

@@ -70,7 +70,19 @@ PALETTE: tuple[Colour, ...] = (
 
 LONG_HAIR = ("long straight", "long wavy", "bob", "curly long", "braids")
 SHORT_HAIR = ("side part", "quiff", "crop", "curly short", "fringe", "pixie")
-_HATS = ("beanie", "cap", "bucket", "straw hat", "hijab", "turban", "bandana", "headphones", "hood", "headband", "helmet")
+_HATS = (
+    "beanie",
+    "cap",
+    "bucket",
+    "straw hat",
+    "hijab",
+    "turban",
+    "bandana",
+    "headphones",
+    "hood",
+    "headband",
+    "helmet",
+)
 _CLOTHES = ("tee", "stripes", "vee", "shirt", "suit", "hoodie", "polo neck", "scrubs", "dungarees", "puffer", "straps")
 
 
@@ -174,14 +186,12 @@ def sample(rng: np.random.Generator) -> Person:
     if child and rng.uniform() < 0.3:
         headwear = choose(rng, {"beanie": 2, "cap": 2, "headband": 1, "bucket": 1})
     dressed_up = style > 0.5
-    natural = choose(rng, {colour: weight for colour, weight in _HAIR.values()})
+    natural = choose(rng, dict(_HAIR.values()))
     if tone > 5.5 and rng.uniform() < 0.8:
         natural = choose(rng, {(34, 28, 30): 3, (52, 38, 34): 2, (84, 54, 40): 0.6})
     if age > 0.62 and rng.uniform() < (age - 0.4) * 1.7:
         natural = mix(natural, _GREY[int(rng.integers(3))], float(rng.uniform(0.7, 1.0)))
-    mouth = choose(
-        rng, {"closed": 5, "open": 1.6, "laugh": 2.2, "ooh": 0.9, "tongue": 0.4, "pout": 0.7, "smirk": 1.2}
-    )
+    mouth = choose(rng, {"closed": 5, "open": 1.6, "laugh": 2.2, "ooh": 0.9, "tongue": 0.4, "pout": 0.7, "smirk": 1.2})
     lips = mix(skin, (176, 62, 70) if tone < 6 else (128, 50, 56), float(rng.uniform(0.28, 0.5)))
     makeup = bool(dressed_up and not child and rng.uniform() < 0.45)
     if makeup:
@@ -228,7 +238,9 @@ def sample(rng: np.random.Generator) -> Person:
         beard=_beard(rng, age, style),
         headwear=headwear,
         headwear_colour=palette(rng),
-        glasses=choose(rng, {"none": 5.5, "round": 1.1, "square": 1.1, "half rim": 0.6, "cat": 0.5, "sun": 1.1, "aviator": 0.5}),
+        glasses=choose(
+            rng, {"none": 5.5, "round": 1.1, "square": 1.1, "half rim": 0.6, "cat": 0.5, "sun": 1.1, "aviator": 0.5}
+        ),
         earrings=bool(dressed_up and rng.uniform() < 0.5),
         clothes=_CLOTHES[int(rng.integers(len(_CLOTHES)))],
         clothes_colour=palette(rng),

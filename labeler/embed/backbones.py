@@ -112,9 +112,7 @@ def names() -> tuple[str, ...]:
     return tuple(_REGISTRY)
 
 
-def resolve(
-    name: str, *, weights: str = IMAGENET, vectors: str = MULTI_DEPTH, precision: str = FLOAT32
-) -> Backbone:
+def resolve(name: str, *, weights: str = IMAGENET, vectors: str = MULTI_DEPTH, precision: str = FLOAT32) -> Backbone:
     """The description of a backbone; reads nothing but a weights file, if one is given.
 
     Args:

@@ -92,7 +92,9 @@ def read_weights(file: Path, sha256: str | None = None) -> dict[str, NDArray[np.
         raise
     except Exception as error:  # a hostile or broken pickle can raise anything at all
         cause = f"{type(error).__name__}: {error}"
-        raise WeightsUnavailable(f"{file} is no PyTorch state dict that can be read safely: {cause}", _REINSTALL) from None
+        raise WeightsUnavailable(
+            f"{file} is no PyTorch state dict that can be read safely: {cause}", _REINSTALL
+        ) from None
 
 
 def _file_digest(file: Path) -> str:
@@ -188,14 +190,15 @@ def _as_array(tensor: _Tensor, numbers: NDArray[Any]) -> NDArray[np.float32]:
 # ---------------------------------------------------------------------------------------------------- the network
 
 
-def build(weights: Mapping[str, NDArray[np.float32]] | None) -> Any:
+def build(weights: Mapping[str, NDArray[np.float32]] | None, *, size: int = INPUT_SIZE) -> Any:
     """The Keras model with every output this program or its tests ask for.
 
     Args:
         weights: from :func:`read_weights`; None leaves Keras's random initialisation (seed it before).
+        size: pixels along each side of the input.
 
     Returns:
-        ``keras.Model`` from float32 pixels (B, 224, 224, 3), RGB in 0..255, to a dict of float32 outputs:
+        ``keras.Model`` from float32 pixels (B, size, size, 3), RGB in 0..255, to a dict of float32 outputs:
         ``block11`` (B, 672) and ``block15`` (B, 1152), the average-pooled expansions of those blocks; ``head``
         (B, 1280), the pooled features; ``logits`` (B, 1000), ImageNet classes in ILSVRC order.
 
@@ -205,7 +208,7 @@ def build(weights: Mapping[str, NDArray[np.float32]] | None) -> Any:
     import keras
 
     layers = keras.layers
-    pixels = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), name="pixels")
+    pixels = keras.Input((size, size, 3), name="pixels")
     x = layers.Rescaling(1 / PIXEL_SCALE, -PIXEL_MEAN / PIXEL_SCALE, name="scale")(pixels)
     x = _conv(layers, x, "stem", _STEM, kernel=3, stride=2)
     outputs: dict[str, Any] = {}
@@ -233,9 +236,7 @@ def _conv(layers: Any, x: Any, name: str, filters: int, kernel: int = 1, stride:
     return x if linear else layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
-def _mbconv(
-    layers: Any, x: Any, name: str, kernel: int, stride: int, expansion: int, filters: int
-) -> tuple[Any, Any]:
+def _mbconv(layers: Any, x: Any, name: str, kernel: int, stride: int, expansion: int, filters: int) -> tuple[Any, Any]:
     """One inverted residual block; returns its output and its expanded activations."""
     inputs, channels = x, x.shape[-1]
     if expansion != 1:

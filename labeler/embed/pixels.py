@@ -24,16 +24,11 @@ def load_square(file: Path, size: int, max_pixels: int) -> NDArray[np.uint8]:
         UnusableImage: the file does not decode.
         OSError: it is not there or cannot be read.
     """
-    from labeler.pool.decode import decode
-
-    return square(decode(file, max_pixels=max_pixels, at_least=size), size)
-
-
-def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Stretch an RGB image (H, W, 3) to (size, size, 3)."""
     import numpy as np
     from PIL import Image
 
-    if image.shape == (size, size, 3):
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    from labeler.pool.decode import picture, read
+
+    # The picture itself, not `decode`'s array: two copies less per file.
+    image = picture(read(file, max_pixels=max_pixels), file, max_pixels=max_pixels, at_least=size)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

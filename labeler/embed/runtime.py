@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from labeler import faults
 from labeler.domain import LabelerError, Progress, WeightsUnavailable
 from labeler.embed.backbones import Backbone
+from labeler.pool.disk import make_folder, sync_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Images per call of an interpreter. Larger ones fall out of the second-level cache; see tests/bench/cold_vectors.py.
-MICRO_BATCH = 8
 # Raise when the form of the compiled file changes; its name carries this.
 _FORMAT = 1
 
@@ -55,7 +54,7 @@ def open_runtime(
         WeightsUnavailable: the backbone's weights are not here and could not be fetched.
         LabelerError: the conversion failed otherwise.
     """
-    file = compiled / f"{backbone.key}-b{MICRO_BATCH}.{_FORMAT}.tflite"
+    file = compiled / f"{backbone.key}.{_FORMAT}.tflite"
     if not file.is_file():
         _convert(backbone, file, progress)
     try:
@@ -85,8 +84,8 @@ class _LiteRt:
 
         vectors = np.empty((len(images), self._backbone.dimension), np.float32)
         with self._borrowed() as session:
-            for start in range(0, len(images), MICRO_BATCH):
-                session.run(images[start : start + MICRO_BATCH], vectors[start : start + MICRO_BATCH])
+            for image, vector in zip(images, vectors, strict=True):
+                session.run(image, vector)
         return vectors
 
     @contextlib.contextmanager
@@ -116,26 +115,21 @@ class _Session:
         # LiteRT lists outputs in any order; their names (Identity, Identity_1, ...) keep the order of the function.
         exits = sorted(self._interpreter.get_output_details(), key=lambda e: (len(e["name"]), e["name"]))
         size = backbone.input_size
-        wanted = [(MICRO_BATCH, part.dimension) for part in backbone.parts]
-        if tuple(entry["shape"]) != (MICRO_BATCH, size, size, 3) or [tuple(e["shape"]) for e in exits] != wanted:
+        wanted = [(1, part.dimension) for part in backbone.parts]
+        if tuple(entry["shape"]) != (1, size, size, 3) or [tuple(e["shape"]) for e in exits] != wanted:
             raise ValueError(f"{file} is another network")
         self._entry: int = entry["index"]
         self._exits: list[int] = [e["index"] for e in exits]
 
-    def run(self, images: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:
-        """Fill ``vectors`` (b, D) from ``images`` (b, S, S, 3), b at most MICRO_BATCH."""
-        import numpy as np
-
-        count = len(images)
-        if count < MICRO_BATCH:
-            images = np.concatenate([images, np.zeros((MICRO_BATCH - count, *images.shape[1:]), np.uint8)])
-        self._interpreter.set_tensor(self._entry, images)
+    def run(self, image: NDArray[np.uint8], vector: NDArray[np.float32]) -> None:
+        """Fill ``vector`` (D,) from ``image`` (S, S, 3)."""
+        self._interpreter.set_tensor(self._entry, image[None])
         self._interpreter.invoke()
         start = 0
         for index in self._exits:
-            part = self._interpreter.get_tensor(index)
-            vectors[:, start : start + part.shape[1]] = part[:count]
-            start += part.shape[1]
+            (part,) = self._interpreter.get_tensor(index)
+            vector[start : start + len(part)] = part
+            start += len(part)
 
 
 # ----------------------------------------------------------------------------------------------------- conversion
@@ -146,15 +140,15 @@ def _convert(backbone: Backbone, file: Path, progress: Callable[[Progress], None
     what = f"prepare {backbone.name} for this machine (once)"
     if progress:
         progress(Progress(what, 0, 1))
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         _run_converter(backbone, partial)
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         faults.point("runtime.converted")
-        os.replace(partial, file)
-        _fsync_folder(file.parent)
+        partial.replace(file)
+        sync_folder(file.parent)
     finally:
         partial.unlink(missing_ok=True)
     if progress:
@@ -162,7 +156,7 @@ def _convert(backbone: Backbone, file: Path, progress: Callable[[Progress], None
 
 
 def _run_converter(backbone: Backbone, out: Path) -> None:
-    job: dict[str, Any] = dataclasses.asdict(backbone) | {"out": str(out), "batch": MICRO_BATCH}
+    job: dict[str, Any] = dataclasses.asdict(backbone) | {"out": str(out)}
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
@@ -184,11 +178,3 @@ def _run_converter(backbone: Backbone, out: Path) -> None:
         f"{backbone.name} could not be prepared (exit code {done.returncode}): {last[:300]}",
         "check the free disk space and memory, then try again",
     )
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,10 +18,12 @@ from labeler.domain import ImageRef, Progress, UnusableImage
 from labeler.embed.backbones import Backbone
 from labeler.embed.cache import VectorCache
 from labeler.embed.pixels import load_square
-from labeler.embed.runtime import MICRO_BATCH, Runtime, open_runtime
+from labeler.embed.runtime import Runtime, open_runtime
 
 # What a killed run loses at most, and what is held in memory before it is written.
 SHARD_ROWS = 256
+# Files one thread takes at a time.
+BATCH = 8
 # Batches under way or waiting per thread: enough that no thread idles while a shard is being written.
 READ_AHEAD = 3
 STORED = np.float16
@@ -191,7 +193,7 @@ def _batches(
         positions: list[int] = []
         squares: list[NDArray[np.uint8]] = []
         failed: list[tuple[int, str]] = []
-        for position in range(start, min(start + MICRO_BATCH, len(files))):
+        for position in range(start, min(start + BATCH, len(files))):
             try:
                 squares.append(load_square(files[position], backbone.input_size, max_pixels))
                 positions.append(position)
@@ -203,7 +205,7 @@ def _batches(
         return _Batch(positions, vectors, failed)
 
     done = 0
-    for batch in _ordered(work, range(0, len(files), MICRO_BATCH), count):
+    for batch in _ordered(work, range(0, len(files), BATCH), count):
         yield batch
         done += len(batch.positions) + len(batch.failed)
         if progress:

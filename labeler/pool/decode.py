@@ -150,7 +150,7 @@ def read(file: Path, *, max_pixels: int) -> bytes:
     """
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
-        if os.path.islink(file):
+        if file.is_symlink():
             raise UnusableImage(shown(file), "symbolic link")
         with os.fdopen(os.open(file, flags), "rb") as stream:
             status = os.fstat(stream.fileno())

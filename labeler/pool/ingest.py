@@ -147,7 +147,7 @@ def _examine_one(file: Path, home: Path | None, max_pixels: int) -> Accepted | R
 
 def _check_place(file: Path, home: Path | None) -> None:
     """Reject links, and files that a linked folder puts outside ``home``; others go on to be read."""
-    link = os.path.islink(file)  # False, where Path.is_symlink raises, for an impossible name
+    link = os.path.islink(file)  # noqa: PTH114 (Path.is_symlink raises for an impossible name)
     try:
         target = file.resolve(strict=True) if home is not None or link else None
     except (OSError, RuntimeError, ValueError):  # links in a circle; a NUL in the path

@@ -93,7 +93,8 @@ def read_truth(source: Path, classes: Sequence[str]) -> Iterator[tuple[Path | st
             if item.label is None:
                 raise _unknown_class(item, classes, "correct the truth")
             count += 1
-            yield (item.file if item.text is None or os.path.isfile(item.file) else item.text), item.label
+            lost = item.text is not None and not os.path.isfile(item.file)  # noqa: PTH113 (as in _from_disk)
+            yield (item.text if lost and item.text else item.file), item.label
     except TruthError:
         raise
     except LabelerError as error:
@@ -144,7 +145,7 @@ def _unknown_class(item: _Item, classes: Sequence[str], remedy: str) -> LabelerE
 
 
 def _from_disk(source: Path, known: Mapping[str, str]) -> Iterator[_Item]:
-    folder = os.path.isdir(source)  # False, where Path.is_dir raises, for an impossible name
+    folder = os.path.isdir(source)  # noqa: PTH112 (Path.is_dir raises for an impossible name)
     if folder:
         files = [file for file in walk(source) if not _is_companion(file.name)]
     elif os.path.lexists(source):

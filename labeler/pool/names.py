@@ -79,8 +79,8 @@ def _size(text: str) -> int:
 
 def _split(name: str) -> tuple[str, str]:
     """Stem and extension; a very long "extension" is a sentence with a full stop in it, not an extension."""
-    stem, extension = os.path.splitext(name)
-    return (name, "") if _size(extension) > _LONGEST_EXTENSION_BYTES else (stem, extension)
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension) if stem and _size(extension) < _LONGEST_EXTENSION_BYTES else (name, "")
 
 
 def _cut(text: str, limit: int, extension: str | None = None) -> str:

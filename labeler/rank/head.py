@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from labeler import faults
 from labeler.domain import InvalidScores, LabelerError, NotTrainable
-from labeler.rank import logistic
-from labeler.rank.calibration import fit_temperature, stratified_folds
+from labeler.rank import calibration, logistic
 from labeler.rank.features import FeatureMap, blocks
 
 FloatArray = npt.NDArray[np.float32]
@@ -26,6 +25,7 @@ Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer]
 
 FOLDS = 5
+LEAVE_ONE_OUT_UP_TO = 1_500  # labels; beyond it a few folds cost less than one matrix of that size
 FORMAT = 1
 _PREDICT_ROWS = 8192
 
@@ -40,8 +40,8 @@ class Head:
         temperature: logits are divided by it before they become probabilities; > 1 where the head was too sure.
         present: int64, the classes it has seen, ascending; the others get probability 0.
         n_classes: columns of its predictions.
-        out_of_fold: float64 (n, n_classes), what heads that had not seen a label said of that image, calibrated, in
-            the order of the fit; None with too few labels, and None in a head read from a file.
+        out_of_fold: float64 (n, n_classes), what heads that had not seen a label would say of that image, calibrated,
+            in the order of the fit; None with too few labels.
     """
 
     weights: FloatArray
@@ -52,14 +52,25 @@ class Head:
     out_of_fold: Float64 | None = None
 
     @classmethod
-    def fit(cls, X: npt.NDArray[np.floating], y: Labels, *, n_classes: int, C: float, seed: int) -> Head:
-        """Fit the weights on every label, and the temperature on out-of-fold logits of the same labels.
+    def fit(
+        cls,
+        X: npt.NDArray[np.floating],
+        y: Labels,
+        *,
+        n_classes: int,
+        C: float,
+        seed: int,
+        pool: npt.NDArray[np.floating] | None = None,
+    ) -> Head:
+        """Fit the weights on every label, and the temperature on held-out logits of the same labels.
 
         Args:
             X: (n, D) transformed vectors.
             y: (n,) class numbers in 0..n_classes-1.
             C: inverse regularisation strength, > 0; 30 is the recipe's.
-            seed: deals the labels into folds; the weights do not depend on it.
+            seed: of the folds and of the pool's sample; the weights do not depend on it.
+            pool: (N, D) transformed vectors of unlabelled images, a sample of 2,000 is enough: makes the temperature
+                right for the pool instead of for the difficult images that were chosen from it.
 
         Raises:
             NotTrainable: no labels, or labels of one class only.
@@ -72,9 +83,11 @@ class Head:
         residual = targets - _fitted(Z @ parameters[:-1] + parameters[-1])
         # Optimality: W = C X^T (Y - P); from the reduced rows back to all D columns without inverting anything.
         weights = parameters[:-1] if Z.shape[1] == X.shape[1] else C * (X.T.astype(np.float64) @ residual)
-        temperature, held_out = _calibrate(Z, targets, y, C, seed, parameters)
-        out_of_fold = None
-        if held_out is not None:
+        temperature, out_of_fold = 1.0, None
+        if calibration.foldable(y):
+            held_out = _hold_out(Z, targets, y, C, seed, parameters)
+            represented = None if pool is None else calibration.images_represented(X, pool, np.random.default_rng(seed))
+            temperature = calibration.fit_temperature(held_out, targets, represented)
             out_of_fold = _spread(logistic.probabilities(held_out / temperature), present, n_classes)
         return cls(weights.astype(np.float32), parameters[-1].copy(), temperature, present, n_classes, out_of_fold)
 
@@ -122,6 +135,45 @@ class QuickModel:
     classes: tuple[str, ...]
     backbone_key: str
 
+    @classmethod
+    def fit(
+        cls,
+        raw: npt.NDArray[np.floating],
+        y: Labels,
+        *,
+        parts: Sequence[tuple[int, float]],
+        classes: Sequence[str],
+        backbone_key: str,
+        C: float,
+        seed: int,
+    ) -> QuickModel:
+        """Everything from activations to a model: the feature recipe on all images, the head on the labelled ones.
+
+        Args:
+            raw: (N, D) activations of pool and labelled images together, maybe memory-mapped.
+            y: (N,) class numbers, -1 where there is no label.
+            parts: (dimension, weight) of each part of a vector, in order.
+            C, seed: see :meth:`Head.fit`.
+
+        Raises:
+            NotTrainable: no labels, or labels of one class only.
+            InvalidScores: shapes do not fit, or an activation is NaN or infinite.
+        """
+        labelled, unlabelled = np.flatnonzero(y >= 0), np.flatnonzero(y < 0)
+        if len(unlabelled) > calibration.POOL_SAMPLE:
+            rng = np.random.default_rng(seed)
+            unlabelled = np.sort(rng.choice(unlabelled, size=calibration.POOL_SAMPLE, replace=False))
+        features = FeatureMap.fit(raw, parts)
+        head = Head.fit(
+            features.transform(raw[labelled]),
+            y[labelled],
+            n_classes=len(classes),
+            C=C,
+            seed=seed,
+            pool=features.transform(raw[unlabelled]),
+        )
+        return cls(features, head, tuple(classes), backbone_key)
+
     def predict_proba(self, raw: npt.NDArray[np.floating]) -> Float64:
         """Class probabilities of activations (N, D), float16 or float32, maybe memory-mapped; float64 (N, classes)."""
         out = np.empty((len(raw), len(self.classes)), dtype=np.float64)
@@ -149,6 +201,7 @@ class QuickModel:
             weights=self.head.weights,
             bias=self.head.bias,
             present=self.head.present,
+            out_of_fold=np.empty((0, 0)) if self.head.out_of_fold is None else self.head.out_of_fold,
         )
         content = buffer.getvalue()
         _write_durably(file, content)
@@ -185,7 +238,8 @@ def _assemble(arrays: dict[str, npt.NDArray[Any]]) -> QuickModel:
     fits = mean.shape == (parts[-1][1],) and weights.shape == (len(mean), columns) and bias.shape == (columns,)
     if not fits or len(present) < 2 or not all(0 <= p < len(classes) for p in present):
         raise ValueError("shapes do not belong together")
-    head = Head(weights, bias, float(meta["temperature"]), present, len(classes))
+    held_out = arrays["out_of_fold"] if arrays["out_of_fold"].size else None
+    head = Head(weights, bias, float(meta["temperature"]), present, len(classes), held_out)
     return QuickModel(FeatureMap(mean, parts), head, classes, str(meta["backbone_key"]))
 
 
@@ -237,19 +291,17 @@ def _fitted(logits: Float64) -> Float64:
     return probabilities[:, :1] if logits.shape[1] == 1 else probabilities
 
 
-def _calibrate(
-    Z: Float64, targets: Float64, y: Labels, C: float, seed: int, start: Float64
-) -> tuple[float, Float64 | None]:
-    """The temperature, and the out-of-fold logits (n, c) it was fitted on; 1 and None with too few labels."""
-    folds = stratified_folds(y, FOLDS, seed)
-    if folds is None:
-        return 1.0, None
+def _hold_out(Z: Float64, targets: Float64, y: Labels, C: float, seed: int, parameters: Float64) -> Float64:
+    """What heads that lack a label say of it: (n, c) logits."""
+    if targets.shape[1] == 1 and len(y) <= LEAVE_ONE_OUT_UP_TO:
+        return calibration.leave_one_out(Z, targets, parameters, C)
+    folds = calibration.stratified_folds(y, FOLDS, seed)
     logits = np.empty_like(targets)
     for fold in range(int(folds.max()) + 1):
-        held_out = folds == fold
-        parameters = logistic.fit(Z[~held_out], targets[~held_out], C, start)
-        logits[held_out] = Z[held_out] @ parameters[:-1] + parameters[-1]
-    return fit_temperature(logits, targets), logits
+        out = folds == fold
+        without = logistic.fit(Z[~out], targets[~out], C, parameters)
+        logits[out] = Z[out] @ without[:-1] + without[-1]
+    return logits
 
 
 def _spread(probabilities: Float64, present: npt.NDArray[np.int64], n_classes: int) -> Float64:
@@ -259,16 +311,3 @@ def _spread(probabilities: Float64, present: npt.NDArray[np.int64], n_classes: i
     out = np.zeros((len(probabilities), n_classes), dtype=np.float64)
     out[:, present] = probabilities
     return out
-
-
-def class_numbers(labels: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Class names to class numbers, int64 (n,).
-
-    Raises:
-        NotTrainable: a label is none of the classes.
-    """
-    number = {name: i for i, name in enumerate(classes)}
-    unknown = sorted(set(labels) - set(number))
-    if unknown:
-        raise NotTrainable(f"label {unknown[0]!r} is none of the classes {', '.join(classes)}", "check the settings")
-    return np.array([number[label] for label in labels], dtype=np.int64)

@@ -19,7 +19,7 @@ PCA_DIMENSIONS = 64
 COLD_START_SAMPLE = 10_000
 CANDIDATES, CANDIDATES_PER_CHOICE = 5_000, 50
 LABELLED_ANCHORS = 512
-DIVERSE_FROM = 20
+DIVERSE_LABELS, DIVERSE_BATCHES = 100, 3
 
 
 def select(name: str, pool: Pool, k: int, *, seed: int) -> Selection:
@@ -83,12 +83,18 @@ def uncertainty_of(probabilities: npt.NDArray[np.floating]) -> Float64:
 def default_strategy(*, k: int, has_model: bool, labelled: int) -> str:
     """The rule behind ``strategy = auto``.
 
-    Before a first model exists: ``cold-start``. Then ``uncertainty``; for k >= 20 ``weighted-kmeans``, because the top
-    of a plain ranking holds look-alikes, and a large batch of them teaches little more than one.
+    Before a first model exists: ``cold-start``. Below max(100, 3 k) labels ``weighted-kmeans``: a young model ranks
+    look-alikes first, and a batch of them teaches little more than one. From then on ``uncertainty``: spreading the
+    questions over images the model has settled costs more than it brings, the more so the harder the task.
+
+    Args:
+        k: images of the batch; the larger, the longer the head of a plain ranking repeats itself.
+        has_model: whether there are probabilities.
+        labelled: labels so far.
     """
     if not has_model:
         return "cold-start"
-    return "weighted-kmeans" if k >= DIVERSE_FROM else "uncertainty"
+    return "weighted-kmeans" if labelled < max(DIVERSE_LABELS, DIVERSE_BATCHES * k) else "uncertainty"
 
 
 @register("uncertainty")

@@ -76,10 +76,9 @@ class Image(Base):
     __table_args__ = (
         _one_of("split", Split),
         Index(None, "split", "missing"),
-        # A vanished file's last path may be taken by a new one, so only present files claim theirs.
-        Index(
-            "uq_image_path", "path", unique=True, sqlite_where=text("NOT missing"), postgresql_where=text("NOT missing")
-        ),
+        # A vanished file's last path may be taken by a new one, so only present files claim theirs. (The migration
+        # says the same for PostgreSQL; said here it would import that dialect, 0.1 s, at every start.)
+        Index("uq_image_path", "path", unique=True, sqlite_where=text("NOT missing")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

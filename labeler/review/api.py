@@ -186,10 +186,9 @@ def workspace_token(workspace: Workspace) -> str:
 
 
 async def labeler_error(_request: Request, error: Exception) -> JSONResponse:
-    """An error of the engine as an answer: 503, since a page may well try again."""
-    assert isinstance(error, LabelerError)
+    """An error of the engine as an answer: 503, since a page may well try again. Its text may name a file: log only."""
     _log.error("%s", error)
-    return JSONResponse({"detail": error.what, "remedy": error.remedy}, status_code=503)
+    return JSONResponse({"detail": "the workspace cannot answer; the server's log says why"}, status_code=503)
 
 
 def _decide(workspace: Workspace, user: str, ops: list[Operation], round: int | None) -> list[Acknowledgement]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
 
 import labeler
 from labeler.domain import LabelerError
 from labeler.review import api
-from labeler.review.guard import Guard
+from labeler.review.guard import Guard, Scope
+from labeler.review.skeletons import own_html
 from labeler.review.words import PAGE, word
 from labeler.workspace import WorkspacePaths
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Our modules are fetched by `import`, which starts once Gradio has built the page; named here they come with it.
 _STYLES = ("look", "label", "stage", "panel", "model", "phone")
-_MODULES = ("label", "batch", "clock", "images", "keys", "memory", "outbox", "server", "view", "waiting", "words")
+_MODULES = ("label", "batch", "clock", "images", "input", "keys", "memory", "outbox", "server", "view", "waiting", "words")
 
 
 def create_app(workspace: Workspace) -> FastAPI:
@@ -64,7 +63,7 @@ def _mount_gradio(app: FastAPI, workspace: Workspace) -> None:
 
     blocks = _blocks(workspace)
     # Gradio looks for new events a thousand times a second, 4 % of a core for nothing; labelling never queues.
-    blocks._queue.sleep_when_free = 0.05
+    blocks._queue.sleep_when_free = 0.05  # noqa: SLF001  # it offers no setting
     gr.mount_gradio_app(
         app,
         blocks,
@@ -102,31 +101,13 @@ def _blocks(workspace: Workspace) -> Blocks:
 
     from labeler.review import insights
 
-    with gr.Blocks(title="labeler", analytics_enabled=False, fill_width=True) as blocks:
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab(word("tab.label"), id="label", elem_id="tab-label"):
-                own_html("label.html", "label.js", elem_id="labelling")
-            with gr.Tab(word("tab.model"), id="model", elem_id="tab-model") as model_tab:
-                insights.build(workspace, model_tab)
+    with gr.Blocks(title="labeler", analytics_enabled=False, fill_width=True) as blocks, gr.Tabs(elem_id="tabs"):
+        with gr.Tab(word("tab.label"), id="label", elem_id="tab-label"):
+            own_html("label.html", "label.js", elem_id="labelling")
+        with gr.Tab(word("tab.model"), id="model", elem_id="tab-model") as model_tab:
+            insights.build(workspace, model_tab)
     blocks.queue(api_open=False)
     return blocks
-
-
-def own_html(template: str, module: str, elem_id: str, value: Any = None) -> Any:
-    """A component that is ours from the inside: a fixed skeleton, filled by our own script with `textContent` only.
-
-    Gradio evaluates templates as JavaScript, so nothing that comes from a file name, a class or a person may enter
-    one; the skeletons hold no gap at all.
-    """
-    import gradio as gr
-
-    skeleton = (PAGE / template).read_text(encoding="utf-8")
-    if re.search(r"\{\{|\$\{|`|@children", skeleton):
-        raise ValueError(f"{template} holds something that Gradio would evaluate")
-    start = f'import("/static/app/{module}").then((page) => page.mount(element, {{props, watch}}))'
-    return gr.HTML(
-        value, html_template=skeleton, js_on_load=start, apply_default_css=False, elem_id=elem_id, container=False
-    )
 
 
 def _head() -> str:

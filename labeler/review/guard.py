@@ -114,11 +114,13 @@ class Guard:
         headers = _headers(scope)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            return await _refuse(send, *refusal)
+            await _refuse(send, *refusal)
+            return
         if scope["method"] == "POST":
             body = await _read(receive, headers.get("content-length"))
             if body is None:
-                return await _refuse(send, 413, f"a request may hold at most {MAX_BODY} bytes")
+                await _refuse(send, 413, f"a request may hold at most {MAX_BODY} bytes")
+                return
             receive = _replay(body, receive)
         scope.setdefault("state", {})["user"] = self._user
         await self._app(scope, receive, send)
@@ -179,7 +181,7 @@ async def _read(receive: Receive, announced: str | None) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return body
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > MAX_BODY:
             return None
         if not message.get("more_body", False):

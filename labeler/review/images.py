@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import time
 from pathlib import Path
@@ -89,6 +88,6 @@ def _write(file: Path, content: bytes) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         tmp.write_bytes(content)
-        os.replace(tmp, file)
+        tmp.replace(file)
     except OSError:
         tmp.unlink(missing_ok=True)

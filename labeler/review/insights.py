@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from labeler.review.skeletons import own_html
 from labeler.review.words import word
 
 if TYPE_CHECKING:
     from gradio import LinePlot, Tab
-    from pandas import DataFrame
 
     from labeler.rounds import Workspace
 
@@ -23,8 +23,6 @@ CURVES = {"accuracy": "model.accuracy", "f1": "model.f1"}
 def build(workspace: Workspace, tab: Tab) -> None:
     """Fill the tab; it asks for the figures each time somebody comes to it."""
     import gradio as gr
-
-    from labeler.review.app import own_html
 
     labels, share, name = word("model.curveX"), word("model.curveY"), word("model.measure")
     facts = own_html("model.html", "model.js", elem_id="model-facts")
@@ -48,19 +46,19 @@ def build(workspace: Workspace, tab: Tab) -> None:
     def figures() -> tuple[dict[str, Any], LinePlot, dict[str, Any]]:
         overview = workspace.overview()
         points = curve(overview)
-        return overview, gr.LinePlot(points, visible=len(points) > 0), overview
+        return overview, gr.LinePlot(points, visible=bool(points["data"])), overview
 
     tab.select(figures, outputs=[facts, plot, tables], show_progress="hidden", api_visibility="private")
 
 
-def curve(overview: Mapping[str, Any]) -> DataFrame:
-    """One row for each round and measure that has a value: labels, percent, name of the measure."""
-    from pandas import DataFrame
-
+def curve(overview: Mapping[str, Any]) -> dict[str, Any]:
+    """Gradio's form of a table for a plot: a row (labels, percent, name) for each round and measure with a value."""
+    columns = [word("model.curveX"), word("model.curveY"), word("model.measure")]
     rows = [
-        (row["labelled"], 100 * row["metrics"][key], word(words))
+        [row["labelled"], round(100 * row["metrics"][key], 2), word(words)]
         for row in overview["rounds"]
         for key, words in CURVES.items()
         if row["metrics"] and row["metrics"].get(key) is not None
     ]
-    return DataFrame(rows, columns=[word("model.curveX"), word("model.curveY"), word("model.measure")])
+    kinds = ("quantitative", "quantitative", "nominal")
+    return {"columns": columns, "data": rows, "datatypes": dict(zip(columns, kinds, strict=True)), "mark": "line"}

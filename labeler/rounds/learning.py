@@ -14,7 +14,7 @@ from labeler import faults
 from labeler.domain import ImageRef, NotTrainable, Progress, Split
 from labeler.embed import backbones, service
 from labeler.rank.features import FeatureMap
-from labeler.rank.head import Head, QuickModel
+from labeler.rank.head import QuickModel
 from labeler.record import images, models, queries
 from labeler.record.store import Store
 from labeler.record.tables import Evaluation, ModelVersion
@@ -93,14 +93,18 @@ class Learner:
 
     def feature_map(self, material: Material) -> FeatureMap:
         """The vector recipe with the means of these images."""
-        return FeatureMap.fit(material.raw, [(part.dimension, part.weight) for part in self.backbone.parts])
+        return FeatureMap.fit(material.raw, self._parts)
+
+    @property
+    def _parts(self) -> list[tuple[int, float]]:
+        return [(part.dimension, part.weight) for part in self.backbone.parts]
 
     def train(self, material: Material, *, seed: int) -> tuple[ModelVersion, QuickModel]:
         """Fit the head on every label and save it as the version in use.
 
         Args:
             material: pool and training images together: the pool's mean is part of the recipe.
-            seed: of the folds that calibrate the probabilities.
+            seed: of what calibrates the probabilities; the weights do not depend on it.
 
         Raises:
             NotTrainable: no label, or labels of one class only.
@@ -110,11 +114,15 @@ class Learner:
             raise NotTrainable(self._too_few(material), "label images of a second class")
         with self.store.read() as session:
             last_decision = queries.last_decision_id(session)
-        features = self.feature_map(material)
-        n_classes = len(self.settings.classes)
-        vectors = features.transform(material.raw[chosen])
-        head = Head.fit(vectors, material.y[chosen], n_classes=n_classes, C=self.settings.head_c, seed=seed)
-        model = QuickModel(features, head, self.settings.classes, self.backbone.key)
+        model = QuickModel.fit(
+            material.raw,
+            material.y,
+            parts=self._parts,
+            classes=self.settings.classes,
+            backbone_key=self.backbone.key,
+            C=self.settings.head_c,
+            seed=seed,
+        )
         return self._save(model, len(chosen), last_decision, seed), model
 
     def _too_few(self, material: Material) -> str:
@@ -181,15 +189,4 @@ class Learner:
 
     def _estimate(self, model: QuickModel, material: Material) -> dict[str, Any]:
         pool = model.predict_proba(material.raw[material.y < 0])
-        held_out = model.head.out_of_fold
-        if held_out is None and len(material.labelled):
-            # A head read from a file has no folds: what they said is computed again from the same labels.
-            head = Head.fit(
-                model.features.transform(material.raw[material.labelled]),
-                material.y[material.labelled],
-                n_classes=len(model.classes),
-                C=self.settings.head_c,
-                seed=self.settings.seed,
-            )
-            held_out = head.out_of_fold
-        return evaluate.estimate(pool, held_out, classes=model.classes)
+        return evaluate.estimate(pool, model.head.out_of_fold, classes=model.classes)

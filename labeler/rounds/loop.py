@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from labeler import __version__, faults
+from labeler import faults
 from labeler.domain import (
     IllegalTransition,
     ImageRef,
@@ -29,6 +29,7 @@ from labeler.record import images, queries
 from labeler.record.tables import ModelVersion, ProposalRow, Round
 from labeler.rounds import journal, scan
 from labeler.rounds.learning import Learner, Material
+from labeler.version import __version__
 
 
 class Timing:

@@ -54,8 +54,10 @@ def predict(learner: Learner, paths: Sequence[Path]) -> list[dict[str, Any]]:
     version, model = required(learner)
     files = expand(paths)
     settings = learner.settings
+    # A link is followed here: only the pools insist on real files.
+    real = [file.resolve() for file in files]
     vectors, failed = service.embed_files(
-        files,
+        real,
         compiled=learner.paths.compiled,
         backbone=learner.backbone,
         threads=settings.threads,
@@ -63,15 +65,15 @@ def predict(learner: Learner, paths: Sequence[Path]) -> list[dict[str, Any]]:
         progress=learner.progress,
     )
     reasons = dict(failed)
-    readable = [file for file in files if file not in reasons]
+    readable = [file for file in real if file not in reasons]
     probabilities = model.predict_proba(vectors) if len(readable) else np.empty((0, len(model.classes)))
     said = dict(zip(readable, zip(probabilities, uncertainty_of(probabilities), strict=True), strict=True))
     rows: list[dict[str, Any]] = []
-    for file in files:
-        if file in reasons:
-            rows.append({"path": str(file), "predicted": None, "probability": None, "error": reasons[file]})
+    for file, at in zip(files, real, strict=True):
+        if at in reasons:
+            rows.append({"path": str(file), "predicted": None, "probability": None, "error": reasons[at]})
             continue
-        row, uncertainty = said[file]
+        row, uncertainty = said[at]
         best = int(row.argmax())
         rows.append(
             {

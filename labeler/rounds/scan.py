@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from labeler.domain import LabelerError, Progress, Split
 from labeler.pool import ingest, mover
@@ -138,7 +138,7 @@ def _adopt(
         total=len(fresh),
     )
     for chunk in intake.chunks(outcomes, _CHUNK):
-        accepted = [outcome for outcome in chunk if isinstance(outcome, ingest.Accepted)]
+        accepted = [_storable(outcome, paths) for outcome in chunk if isinstance(outcome, ingest.Accepted)]
         _put_aside(store, paths, [o for o in chunk if isinstance(o, ingest.Rejected)], report)
         twins: list[ingest.Rejected] = []
         with store.write() as session:
@@ -157,6 +157,27 @@ def _adopt(
                 seen.add(rows[sha].id)
         _put_aside(store, paths, twins, report)
     return seen
+
+
+def _storable(outcome: ingest.Accepted, paths: WorkspacePaths) -> ingest.Accepted:
+    """The same file, renamed where its name is no valid text: neither the record nor a page could hold it."""
+    path = paths.relative(outcome.file)
+    if path.isprintable() and _is_text(path):
+        return outcome
+    parts = PurePosixPath(path).parts
+    depth = 2 if parts[1] == Split.UNLABELLED.folder else 3
+    folder = paths.root.joinpath(*parts[:depth])
+    sha256 = outcome.facts.sha256
+    name = ingest.safe_name(outcome.file.name, sha256[:16])
+    return ingest.Accepted(mover.move(outcome.file, folder, name=name, sha256=sha256), outcome.facts)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _put_aside(store: Store, paths: WorkspacePaths, rejected: Sequence[ingest.Rejected], report: ScanReport) -> None:

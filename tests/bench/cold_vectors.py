@@ -5,7 +5,8 @@
 Plain Keras ways, each with the pixels decoded ahead on threads while the network runs: ``Model.predict`` on blocks,
 ``tf.function`` on batches of 32, and ``tf.data`` (its own decoder and resize) into ``Model.predict``. All make the
 same multi-depth vector. Every side runs once before it is timed; the order alternates; the ratio is the median over
-rounds of (ours / the best Keras way of that round), so that a busy spell hits both.
+rounds of (ours / the best Keras way of that round), so that a busy spell hits both. On a shared machine the ratio of
+processor time is the steadier figure: what other programs take does not count in it.
 """
 
 from __future__ import annotations
@@ -130,31 +131,43 @@ def our_sides(files: Sequence[Path], scratch: Path) -> dict[str, Callable[[], Ve
 
 def measure(
     sides: dict[str, Callable[[], Vectors]], rounds: int
-) -> tuple[dict[str, list[float]], dict[str, Vectors]]:
+) -> tuple[dict[str, list[tuple[float, float]]], dict[str, Vectors]]:
+    """Wall and processor seconds of every round, and the vectors."""
     vectors = {name: side() for name, side in sides.items()}  # first calls trace, allocate and fill the page cache
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             sides[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append((time.perf_counter() - start, time.process_time() - busy))
     return seconds, vectors
 
 
 def report(
-    files: Sequence[Path], cores: int, rounds: int, seconds: dict[str, list[float]], vectors: dict[str, Vectors]
+    files: Sequence[Path],
+    cores: int,
+    rounds: int,
+    seconds: dict[str, list[tuple[float, float]]],
+    vectors: dict[str, Vectors],
 ) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "ai-edge-litert", "pillow"))
     print(f"{processor()}, {cores} cores, Python {platform.python_version()}, {packages}")
     print(f"{len(files)} files, {rounds} rounds, load {os.getloadavg()[0]:.1f} (ours included)")
     keras = [name for name in seconds if not name.startswith("labeler")]
-    best = [min(seconds[name][r] for name in keras) for r in range(rounds)]
     reference = vectors["threads + tf.function"].astype(np.float64)
-    print(f"{'':26s}{'images/s':>9s}{'best':>7s}{'ratio':>7s}  cosine to Keras, least / median")
+    print(f"{'':26s}{'images/s':>9s}{'best':>7s}{'ratio':>8s}{'CPU ms':>9s}{'ratio':>8s}  cosine, least / median")
     for name, times in seconds.items():
-        ratio = statistics.median(theirs / ours for theirs, ours in zip(best, times, strict=True))
-        rate, fastest = len(files) / statistics.median(times), len(files) / min(times)
-        print(f"{name:26s}{rate:9.0f}{fastest:7.0f}{ratio:6.2f}x  {similarity(vectors[name], reference)}")
+        wall, busy = ([pair[which] for pair in times] for which in (0, 1))
+        rate, fastest = len(files) / statistics.median(wall), len(files) / min(wall)
+        each = 1000 * statistics.median(busy) / len(files)
+        ratios = [
+            statistics.median(min(seconds[k][r][which] for k in keras) / times[r][which] for r in range(rounds))
+            for which in (0, 1)
+        ]
+        print(
+            f"{name:26s}{rate:9.0f}{fastest:7.0f}{ratios[0]:7.2f}x{each:9.2f}{ratios[1]:7.2f}x  "
+            f"{similarity(vectors[name], reference)}"
+        )
 
 
 def similarity(made: Vectors, reference: NDArray[np.float64]) -> str:

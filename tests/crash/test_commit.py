@@ -15,9 +15,9 @@ import pytest
 from labeler import Oracle, faults
 from labeler.record import images
 from labeler.rounds import Workspace
+from tests.checks import assert_sound, assert_steps
 from tests.conftest import REPOSITORY
-from tests.rounds.checks import assert_sound, assert_steps
-from tests.rounds.conftest import POOL, TEST
+from tests.workspaces import POOL, TEST
 
 ALL = POOL + TEST
 
@@ -44,6 +44,7 @@ with Workspace.open(root, k=8) as ws, open(log, "a") as acknowledged:
     send(*answers[4:])
     ws.run_round_job()
 """
+
 
 def fault_points() -> list[str]:
     """Every named place in the code of the move, the journal and the loop: a new one is tested from its first day."""
@@ -116,5 +117,5 @@ def test_the_harness_can_fail(proposed: Path, tmp_path: Path, truth: Path) -> No
     root, log = tmp_path / "w", tmp_path / "acknowledged"
     shutil.copytree(proposed, root)
     assert run(ANSWER, root, truth, log, fault="journal.moved") == faults.EXIT_CODE
-    with Workspace.open(root, k=8) as ws, pytest.raises(AssertionError):
+    with Workspace.open(root, k=8) as ws, pytest.raises((AssertionError, FileNotFoundError)):
         assert_sound(ws, ALL)

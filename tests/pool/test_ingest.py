@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -240,6 +241,37 @@ def test_interrupt_stops_promptly(noise: Make, write: Write, monkeypatch: pytest
     assert len(started) <= 4
 
 
+INTERRUPTED = """
+    import signal, sys, time
+    from pathlib import Path
+    from labeler.pool.ingest import examine
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    done = 0
+    def report(step):
+        global done
+        done = step.done
+        if done == 3:
+            print("started", flush=True)
+    try:
+        for _ in examine([Path(sys.argv[1])] * 100_000, root=None, max_pixels=10**8, threads=2, progress=report):
+            pass
+    except KeyboardInterrupt:
+        print(done, flush=True)
+"""
+
+
+def test_ctrl_c_ends_the_process(noise: Make, write: Write) -> None:
+    file = write("a.png", noise(1).resize((1600, 1200)), "PNG")
+    program = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), str(file)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert 3 <= int(rest) < 90_000
+
+
 def test_all_photographs_are_sound(photographs: Path) -> None:
     files = list(walk(photographs / "withMask"))[::4] + list(walk(photographs / "withoutMask"))[::4]
     found = list(examine(files, root=photographs, max_pixels=100_000_000, threads=0))
@@ -332,7 +364,7 @@ def test_folder_is_on_disk_before_take_in_returns(
     real = os.fsync
 
     def fsync(handle: int) -> None:
-        name = Path(os.readlink(f"/proc/self/fd/{handle}")).name
+        name = Path(f"/proc/self/fd/{handle}").readlink().name
         synced.append("temporary" if name.startswith(TEMP_PREFIX) else name)
         real(handle)
 

@@ -48,7 +48,7 @@ def files_below(*folders: Path) -> dict[str, bytes]:
 @pytest.fixture
 def elsewhere() -> Iterator[Path]:
     """A folder on another device than the temporary folder."""
-    folder = Path("/dev/shm") / f"labeler-test-{os.getpid()}"
+    folder = Path("/dev", "shm", f"labeler-test-{os.getpid()}")
     if not folder.parent.is_dir() or not os.access(folder.parent, os.W_OK):
         pytest.skip("no second device: /dev/shm is not there or not writable")
     folder.mkdir()
@@ -62,7 +62,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if request.param == "cross device":
         folder: Path = request.getfixturevalue("elsewhere") / "to"
         if folder.parent.stat().st_dev == tmp_path.stat().st_dev:
-            pytest.skip("/dev/shm and the temporary folder are one device")
+            pytest.skip("no second device: shared memory and the temporary folder are one")
         return folder
     if request.param == "no hard links":
         monkeypatch.setattr(os, "link", no_links)
@@ -134,6 +134,15 @@ def test_the_place_it_already_has_by_another_path(tmp_path: Path) -> None:
     assert file.read_bytes() == CONTENT
 
 
+def test_the_only_name_of_a_file_is_never_taken_for_a_second_one(tmp_path: Path) -> None:
+    """Where two paths lead to one inode with one name (case ignored, a bind mount), removing one removes the image."""
+    file = put(tmp_path / "a.jpg")
+    (tmp_path / "b").mkdir()
+    assert mover._one_entry(file, tmp_path / "b" / "A.JPG", file.stat())
+    os.link(file, tmp_path / "b" / "A.JPG")
+    assert not mover._one_entry(file, tmp_path / "b" / "A.JPG", file.stat())
+
+
 def test_rename_within_a_folder(tmp_path: Path) -> None:
     file = put(tmp_path / "a.jpg")
     assert move(file, tmp_path, name="b.jpg", sha256=SHA) == tmp_path / "b.jpg"
@@ -202,7 +211,7 @@ def test_fifty_moves_cost_three_fsyncs_in_the_right_order(tmp_path: Path, monkey
     real_fsync, real_link, real_unlink = os.fsync, os.link, os.unlink
 
     def fsync(handle: int) -> None:
-        calls.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+        calls.append(f"fsync {Path(f'/proc/self/fd/{handle}').readlink().name}")
         real_fsync(handle)
 
     def link(*given: Any, **named: Any) -> None:
@@ -391,7 +400,7 @@ def test_killed_at_every_step(
         pytest.skip("nothing is copied on one device")
     target = (request.getfixturevalue("elsewhere") if way == "cross device" else tmp_path) / "to"
     if way == "cross device" and target.parent.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("/dev/shm and the temporary folder are one device")
+        pytest.skip("no second device: shared memory and the temporary folder are one")
     others = {"to/a.jpg": b"foreign"} if foreign else {}
     if foreign:
         put(target / "a.jpg", b"foreign")

@@ -67,9 +67,9 @@ def test_candidates(name: str) -> None:
         assert len(candidate.encode("utf-8")) <= 255
         assert f"-{SHA[:digits]}" in candidate
         assert not is_passed_over(candidate)
-    extension = os.path.splitext(name)[1]
-    if len(extension.encode()) <= 32:
-        assert all(candidate.endswith(extension) for candidate in names)
+    stem, dot, extension = name.rpartition(".")
+    if stem and len(extension.encode()) < 32:
+        assert all(candidate.endswith(dot + extension) for candidate in names)
 
 
 def test_candidate_keeps_stem_and_extension() -> None:

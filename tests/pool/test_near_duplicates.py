@@ -25,9 +25,10 @@ def families(draw: st.DrawFn) -> list[str]:
     members = draw(st.lists(st.tuples(st.sampled_from(centres), flips), max_size=40))
     codes = []
     for centre, places in members:
+        mask = 0
         for place in places:
-            centre ^= 1 << place  # noqa: PLW2901
-        codes.append(f"{centre:016x}")
+            mask ^= 1 << place
+        codes.append(f"{centre ^ mask:016x}")
     return codes
 
 

@@ -185,5 +185,8 @@ def test_weighted_k_means_clusters_only_the_most_uncertain(monkeypatch: pytest.M
 
 def test_default_strategy() -> None:
     assert default_strategy(k=50, has_model=False, labelled=0) == "cold-start"
-    assert default_strategy(k=10, has_model=True, labelled=10) == "uncertainty"
-    assert default_strategy(k=50, has_model=True, labelled=50) == "weighted-kmeans"
+    assert default_strategy(k=10, has_model=True, labelled=10) == "weighted-kmeans"
+    assert default_strategy(k=10, has_model=True, labelled=99) == "weighted-kmeans"
+    assert default_strategy(k=10, has_model=True, labelled=100) == "uncertainty"
+    assert default_strategy(k=50, has_model=True, labelled=149) == "weighted-kmeans"
+    assert default_strategy(k=50, has_model=True, labelled=150) == "uncertainty"

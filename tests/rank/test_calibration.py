@@ -14,7 +14,7 @@ from labeler.rank import calibration, logistic
 def test_every_fold_leaves_every_class_in_training(sizes: list[int], seed: int) -> None:
     y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     folds = calibration.stratified_folds(y, 5, seed)
-    assert folds is not None
+    assert calibration.foldable(y)
     assert set(folds) == set(range(min(5, *sizes)))
     for fold in range(folds.max() + 1):
         assert set(y[folds != fold]) == set(range(len(sizes)))
@@ -26,15 +26,68 @@ def test_every_fold_leaves_every_class_in_training(sizes: list[int], seed: int) 
 def test_folds_follow_the_seed() -> None:
     y = np.arange(40) % 2
     first, again, other = (calibration.stratified_folds(y, 5, seed) for seed in (0, 0, 1))
-    assert first is not None
-    assert again is not None
-    assert other is not None
     assert (first == again).all()
     assert (first != other).any()
 
 
-def test_a_class_with_one_label_cannot_be_folded() -> None:
-    assert calibration.stratified_folds(np.array([0, 0, 0, 1]), 5, 0) is None
+def test_a_class_with_one_label_cannot_be_held_out() -> None:
+    assert not calibration.foldable(np.array([0, 0, 0, 1]))
+    assert calibration.foldable(np.array([0, 0, 1, 1]))
+
+
+@pytest.mark.parametrize("C", [0.3, 30.0])
+@pytest.mark.parametrize("width", [5, 200])
+def test_leave_one_out_is_near_to_fitting_without_each(C: float, width: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, width))
+    y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    targets = (y == 0).astype(np.float64)[:, None]
+    Z = logistic.reduce_rows(X)
+    found = calibration.leave_one_out(Z, targets, logistic.fit(Z, targets, C), C)
+    exact = np.empty((60, 1))
+    for i in range(60):
+        rest = np.arange(60) != i
+        without = logistic.fit(Z[rest], targets[rest], C)
+        exact[i] = Z[i] @ without[:-1] + without[-1]
+    found_p, exact_p = logistic.probabilities(found)[:, 0], logistic.probabilities(exact)[:, 0]
+    fitted_p = logistic.probabilities(Z @ (w := logistic.fit(Z, targets, C))[:-1] + w[-1])[:, 0]
+    assert np.abs(found_p - exact_p).mean() < 0.02
+    assert np.abs(found_p - exact_p).mean() < 0.15 * np.abs(fitted_p - exact_p).mean() + 0.002
+
+
+def test_leave_one_out_of_labels_known_by_heart() -> None:
+    Z = np.vstack([10 * np.eye(6), 10 * np.eye(6)])
+    targets = np.tile([[1.0], [0.0]], (6, 1))
+    targets[6:] = targets[:6]
+    held_out = calibration.leave_one_out(Z, targets, logistic.fit(Z, targets, 1e4), 1e4)
+    assert np.isfinite(held_out).all()
+    assert ((held_out > 0) == (targets > 0.5)).all()
+
+
+def test_labels_stand_for_the_images_near_them() -> None:
+    labelled = np.eye(3)
+    pool = np.array([[1.0, 0.1, 0], [0.9, 0, 0.1], [0.1, 1.0, 0], [1.0, 0, 0]])
+    found = calibration.images_represented(labelled, pool, np.random.default_rng(0))
+    np.testing.assert_allclose(found, np.array([4, 2, 1]) * 3 / 7)
+    alone = calibration.images_represented(labelled, pool[:0], np.random.default_rng(0))
+    np.testing.assert_allclose(alone, 1.0)
+
+
+def test_a_large_pool_is_represented_by_a_sample() -> None:
+    rng = np.random.default_rng(0)
+    pool = np.eye(2)[rng.integers(0, 4, size=20_000) // 3]
+    found = calibration.images_represented(np.eye(2), pool, np.random.default_rng(1))
+    np.testing.assert_allclose(found, [1.5, 0.5], atol=0.06)
+
+
+def test_weights_are_like_repeating_the_label() -> None:
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(300, 1))
+    targets = (rng.uniform(size=(300, 1)) < logistic.probabilities(logits / 2)[:, :1]).astype(np.float64)
+    times = rng.integers(0, 3, size=300)
+    repeated = calibration.fit_temperature(np.repeat(logits, times, axis=0), np.repeat(targets, times, axis=0))
+    assert calibration.fit_temperature(logits, targets, times.astype(float)) == pytest.approx(repeated, rel=1e-3)
 
 
 @pytest.mark.parametrize("classes", [2, 4])

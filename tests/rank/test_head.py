@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from labeler import faults
 from labeler.domain import InvalidScores, LabelerError, NotTrainable
 from labeler.rank.features import FeatureMap
-from labeler.rank.head import Head, QuickModel, class_numbers
+from labeler.rank.head import Head, QuickModel
 
 
 def labelled(
@@ -117,10 +117,50 @@ def test_wrong_input_is_refused() -> None:
             head.predict_proba(vectors)
 
 
-def test_class_numbers() -> None:
-    assert class_numbers(["b", "a", "b"], ("a", "b")).tolist() == [1, 0, 1]
-    with pytest.raises(NotTrainable, match="'c'"):
-        class_numbers(["a", "c"], ("a", "b"))
+def test_a_head_without_held_out_probabilities_is_read_back_without(tmp_path: Path) -> None:
+    X, y = labelled(2)
+    features = FeatureMap.fit(np.abs(X), [(100, 1.0)])
+    QuickModel(features, Head.fit(X, y, n_classes=2, C=30.0, seed=0), ("a", "b"), "k").save(tmp_path / "m.npz")
+    assert QuickModel.load(tmp_path / "m.npz").head.out_of_fold is None
+
+
+def test_the_pool_decides_which_labels_count_for_the_temperature() -> None:
+    """Clear-cut images make up the pool, and those asked about were the doubtful ones."""
+    rng = np.random.default_rng(0)
+    side = rng.integers(0, 2, size=1000)
+    noise = rng.normal(size=(1000, 40)) * 0.3
+    doubtful = rng.uniform(size=1000) < 0.05
+    noise[:, 0] += np.where(doubtful, 0.1, 2.0) * np.where(side == 0, 1, -1)
+    X = (noise / np.linalg.norm(noise, axis=1, keepdims=True)).astype(np.float32)
+    asked = np.concatenate([np.flatnonzero(doubtful)[:40], np.flatnonzero(~doubtful)[:20]])
+    rest = np.setdiff1d(np.arange(1000), asked)
+    as_they_are = Head.fit(X[asked], side[asked], n_classes=2, C=30.0, seed=0)
+    for_the_pool = Head.fit(X[asked], side[asked], n_classes=2, C=30.0, seed=0, pool=X[rest])
+    assert for_the_pool.weights.tobytes() == as_they_are.weights.tobytes()
+
+    def surprise(head: Head) -> float:
+        return -float(np.log(head.predict_proba(X[rest])[np.arange(len(rest)), side[rest]]).mean())
+
+    assert surprise(for_the_pool) < surprise(as_they_are)
+
+
+def test_quick_model_is_recipe_and_head_in_one() -> None:
+    rng = np.random.default_rng(0)
+    raw = np.maximum(rng.normal(size=(3000, 30)), 0).astype(np.float16)
+    y = np.full(3000, -1)
+    y[:60] = np.arange(60) % 2
+    parts = [(10, 0.7), (20, 1.0)]
+    model = QuickModel.fit(raw, y, parts=parts, classes=("a", "b"), backbone_key="k", C=30.0, seed=0)
+    features = FeatureMap.fit(raw, parts)
+    np.testing.assert_array_equal(model.features.mean, features.mean)
+    head = Head.fit(features.transform(raw[:60]), y[:60], n_classes=2, C=30.0, seed=0)
+    np.testing.assert_array_equal(model.head.weights, head.weights)
+    assert model.head.temperature != head.temperature
+    assert (model.classes, model.backbone_key) == (("a", "b"), "k")
+    with pytest.raises(NotTrainable):
+        QuickModel.fit(raw, np.full(3000, -1), parts=parts, classes=("a", "b"), backbone_key="k", C=30.0, seed=0)
+    used_up = QuickModel.fit(raw[:60], y[:60], parts=parts, classes=("a", "b"), backbone_key="k", C=30.0, seed=0)
+    assert used_up.predict_proba(raw[:60]).shape == (60, 2)
 
 
 # ------------------------------------------------------------------------------------------------------- files
@@ -142,6 +182,8 @@ def test_round_trip(tmp_path: Path, classes: tuple[str, ...]) -> None:
     digest = model.save(file)
     read = QuickModel.load(file, digest)
     assert read.predict_proba(raw).tobytes() == model.predict_proba(raw).tobytes()
+    assert read.head.out_of_fold is not None
+    np.testing.assert_array_equal(read.head.out_of_fold, model.head.out_of_fold)
     assert (read.classes, read.backbone_key, read.features.parts) == (classes, model.backbone_key, model.features.parts)
     np.testing.assert_allclose(
         read.predict_proba(raw), read.head.predict_proba(read.features.transform(raw)), atol=1e-6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,8 @@ def _through(
 
     headers = [(b"host", b"localhost")] + ([(b"content-length", announced)] if announced else [])
     scope = {"type": "http", "method": "POST", "path": "/api/round", "headers": headers}
-    asyncio.run(guard.Guard(behind, user="me")(scope, receive, send))
+    with ThreadPoolExecutor(1) as aside:  # a browser's loop may be running in this thread
+        aside.submit(asyncio.run, guard.Guard(behind, user="me")(scope, receive, send)).result()
     return answered, seen
 
 

@@ -150,7 +150,7 @@ def test_full_disk_costs_the_cache_only(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(images.os, "replace", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     number, sha, _ = some
     assert opened(client.get(f"/image/{number}?v={sha}").content).size == (96, 64)
     folder = images.cache_file(workspace.paths, sha, "full").parent

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from labeler.domain import RoundState, Split
-from labeler.review.app import own_html
+from labeler.review.skeletons import own_html
 from labeler.review.words import PAGE, word, words
 
 SCRIPTS = sorted(PAGE.glob("*.js"))
@@ -77,7 +77,7 @@ def test_skeletons_hold_nothing_that_gradio_evaluates(tmp_path: object, monkeypa
         own_html(file.name, "label.js", elem_id="x")
     for trap in ("${value}", "{{value}}", "`", "@children"):
         (tmp_path / "trap.html").write_text(f"<p>{trap}</p>", encoding="utf-8")  # type: ignore[operator]
-        monkeypatch.setattr("labeler.review.app.PAGE", tmp_path)
+        monkeypatch.setattr("labeler.review.skeletons.PAGE", tmp_path)
         with pytest.raises(ValueError, match="evaluate"):
             own_html("trap.html", "label.js", elem_id="x")
         monkeypatch.undo()

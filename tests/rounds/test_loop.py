@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from labeler import Oracle
-from labeler.domain import Action, Answer, LabelerError, NothingToDo, TruthError, UnknownName
+from labeler.domain import Action, Answer, LabelerError, NothingToDo, Split, TruthError, UnknownName
 from labeler.record import images
 from labeler.rounds import Workspace
 from labeler.rounds.decisions import new_operation
-from tests.rounds.checks import assert_sound
-from tests.rounds.conftest import CLASSES, POOL, TEST
+from tests.checks import assert_sound
+from tests.workspaces import CLASSES, POOL, TEST
 
 ALL = POOL + TEST
 
@@ -97,11 +97,11 @@ def test_skipped_images_come_back_only_when_nothing_else_is_left(opened: Workspa
 
 
 def test_noise_is_seeded_and_of_the_size_asked_for(opened: Workspace, truth: Path) -> None:
+    proposals = opened.round(k=POOL).proposals
     wrong = []
     for _ in range(2):
         oracle = Oracle.from_folder(truth, noise=0.3, seed=5)
-        result = opened.round(k=POOL) if not wrong else result
-        answers = oracle.answer(result.proposals, opened.paths.root, CLASSES)
+        answers = oracle.answer(proposals, opened.paths.root, CLASSES)
         wrong.append([answer.label != oracle.label(answer.sha256, Path()) for answer in answers])
     assert wrong[0] == wrong[1]
     assert 0 < sum(wrong[0]) < POOL / 2
@@ -206,7 +206,7 @@ def test_a_file_dragged_into_a_class_folder_is_a_label(opened: Workspace) -> Non
     file.rename(target)
     opened.round(k=1)
     with opened.store.read() as session:
-        [row] = images.refs(session, images.Split.TRAIN)
+        [row] = images.refs(session, Split.TRAIN)
     assert (row.path, row.label) == (f"pools/Train/{CLASSES[1]}/dragged.png", CLASSES[1])
     assert_sound(opened, ALL)
 

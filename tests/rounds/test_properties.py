@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from labeler import faults
 from labeler.domain import Action, Answer, LabelerError, NothingToDo
+from labeler.record import images
 from labeler.rounds import Workspace
 from labeler.rounds.decisions import new_operation
-from tests.rounds.checks import assert_sound, assert_steps
-from tests.rounds.conftest import CLASSES, POOL, TEST
+from tests.checks import assert_sound, assert_steps
+from tests.workspaces import CLASSES, POOL, TEST
+
+#: `LABELER_EXAMPLES=200 pytest tests/rounds/test_properties.py` looks longer.
+EXAMPLES, STEPS = int(os.environ.get("LABELER_EXAMPLES", "12")), 15
 
 POINTS = [
     "move.start",
@@ -42,7 +54,7 @@ class Killed(BaseException):
 class Machine(RuleBasedStateMachine):
     """A person, a worker and an unreliable power supply."""
 
-    source: Path
+    source: ClassVar[Path]
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,6 +63,8 @@ class Machine(RuleBasedStateMachine):
         self.ws = Workspace.open(self.folder / "w", k=5)
         self.labels: dict[str, list[str | None]] = {}
         self.state: str | None = None
+        self.rounds = 0
+        self.maybe: tuple[str, list[str | None]] | None = None
         self.sound = True
 
     def teardown(self) -> None:
@@ -113,17 +127,21 @@ class Machine(RuleBasedStateMachine):
         self.maybe = (sha, stack_after)
         receipts = self.ws.decide("ann", [answer], round=batch.round)
         self.labels[sha] = stack_after
-        self.maybe = None
+        self.forget()
         assert receipts[0].label == (stack_after[-1] if stack_after else None)
         if twice:
             assert not self.ws.decide("ann", [answer], round=batch.round)[0].stored
+
+    def forget(self) -> None:
+        """Nothing is half-said any more."""
+        self.maybe = None
 
     def killed(self, point: str, action: Any) -> None:
         def die(name: str) -> None:
             if name == point:
                 raise Killed
 
-        self.maybe: tuple[str, list[str | None]] | None = None
+        self.forget()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(faults, "point", die)
             try:
@@ -137,8 +155,6 @@ class Machine(RuleBasedStateMachine):
         if self.maybe is not None:
             sha, stack_after = self.maybe
             with self.ws.store.read() as session:
-                from labeler.record import images
-
                 row = images.by_sha(session, sha)
                 assert row is not None
                 if row.label == (stack_after[-1] if stack_after else None):
@@ -155,8 +171,6 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_label_is_the_last_decision(self) -> None:
         with self.ws.store.read() as session:
-            from labeler.record import images
-
             for sha, row in images.images_by_sha(session, list(self.labels)).items():
                 stack = self.labels[sha]
                 assert row.label == (stack[-1] if stack else None)
@@ -172,11 +186,11 @@ class Machine(RuleBasedStateMachine):
 
 def test_random_sequences_keep_the_promises(built: Path) -> None:
     Machine.source = built
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=20,
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
             deadline=None,
             derandomize=True,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -13,10 +13,13 @@ export class Images {
     this.pictures = new Map(); // image_id -> <img>, oldest use first
   }
 
-  /** The decoded (or coming) picture. Its dataset.state is "coming", "ready" or "broken". */
+  /**
+   * The picture. Its dataset.state is "coming"; "ready" once it is decoded; "gone" when the server has no such picture
+   * to give; "away" when it could not be fetched this time.
+   */
   get(item) {
     let picture = this.pictures.get(item.image_id);
-    if (picture?.dataset.state === "broken") picture = undefined;
+    if (["gone", "away"].includes(picture?.dataset.state)) picture = undefined;
     picture ??= load(item);
     this.pictures.delete(item.image_id);
     this.pictures.set(item.image_id, picture);
@@ -48,8 +51,10 @@ function load(item) {
       picture.style.maxHeight = `${picture.naturalHeight * LARGEST_SCALE}px`;
       return true;
     },
-    () => {
-      picture.dataset.state = "broken";
+    async () => {
+      // An <img> does not tell a missing picture from a missing server.
+      const status = await fetch(picture.src).then((answer) => answer.status, () => 0);
+      picture.dataset.state = status >= 400 && status < 500 ? "gone" : "away";
       return false;
     },
   );

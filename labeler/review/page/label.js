@@ -3,7 +3,7 @@
 import { Batch } from "./batch.js";
 import { Clock } from "./clock.js";
 import { Images } from "./images.js";
-import { command } from "./keys.js";
+import { isShown, listen } from "./input.js";
 import { Memory } from "./memory.js";
 import { newId, Outbox } from "./outbox.js";
 import { askForRound, getBatch, postDecisions } from "./server.js";
@@ -42,42 +42,16 @@ class LabelPage {
   }
 
   start() {
-    this.listen();
+    listen(this.root, this.view, (name, index) => this.run(name, index));
+    document.addEventListener("visibilitychange", () => this.onVisibility());
+    addEventListener("resize", () => this.fitHeight());
+    new ResizeObserver(() => this.fitHeight()).observe(this.root.parentElement);
     this.fitHeight();
     this.view.panel(opening());
     void this.refresh();
   }
 
-  // ------------------------------------------------------------------------------------------------------ input
-
-  listen() {
-    document.addEventListener("keydown", (event) => this.onKey(event), { capture: true });
-    document.addEventListener("click", (event) => onMouse(event), { capture: true });
-    this.root.addEventListener("click", (event) => this.onClick(event));
-    this.view.parts.stage.addEventListener("pointermove", (event) => this.onPointer(event));
-    this.view.parts.frame.addEventListener("click", (event) => this.toggleZoom(event));
-    document.addEventListener("visibilitychange", () => this.onVisibility());
-    addEventListener("resize", () => this.fitHeight());
-    new ResizeObserver(() => this.fitHeight()).observe(this.root.parentElement);
-  }
-
-  get shown() {
-    return this.root.offsetParent !== null;
-  }
-
-  onKey(event) {
-    if (!this.shown || document.querySelector("dialog[open]")) return;
-    const wanted = command(event);
-    if (wanted === null) return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.run(wanted.name, wanted.index);
-  }
-
-  onClick(event) {
-    const button = event.target.closest("[data-do]");
-    if (button) this.run(button.dataset.do, Number(button.dataset.index));
-  }
+  // --------------------------------------------------------------------------------------------------- commands
 
   run(name, index) {
     const labelling = this.root.dataset.state === "label";
@@ -96,19 +70,6 @@ class LabelPage {
     else if (name === "zoom") this.view.zoom(!this.view.zoomed);
   }
 
-  toggleZoom(event) {
-    if (this.root.dataset.state === "label") this.view.zoom(!this.view.zoomed, ...this.place(event));
-  }
-
-  onPointer(event) {
-    if (this.view.zoomed && event.pointerType === "mouse") this.view.zoom(true, ...this.place(event));
-  }
-
-  place(event) {
-    const box = this.view.parts.stage.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  }
-
   // --------------------------------------------------------------------------------------------------- decisions
 
   confirm() {
@@ -125,7 +86,8 @@ class LabelPage {
 
   decide(action, label) {
     const item = this.batch.current;
-    if (label !== null && this.picture?.dataset.state === "broken") return this.tell(word("say.broken"));
+    const { state } = this.picture.dataset;
+    if (state === "away" || (state === "gone" && label !== null)) return this.tell(word(`stage.${state}`));
     const elapsed = this.clock.elapsed();
     this.clock.tick(elapsed);
     this.send(item, action, label, Math.min(elapsed, 86400000));
@@ -190,7 +152,7 @@ class LabelPage {
     const ready = await picture.ready;
     if (picture !== this.picture || this.root.dataset.state !== "label") return;
     this.view.drawPicture(picture);
-    if (!ready) setTimeout(() => picture === this.picture && this.drawImage(), WAITING_MS * 3);
+    if (!ready) setTimeout(() => picture === this.picture && this.drawImage(), WAITING_MS * 2);
   }
 
   unsaved() {
@@ -339,11 +301,6 @@ class LabelPage {
   }
 
   fitHeight() {
-    if (this.shown) this.root.style.setProperty("--lb-top", `${this.root.getBoundingClientRect().top + scrollY}px`);
+    if (isShown(this.root)) this.root.style.setProperty("--lb-top", `${this.root.getBoundingClientRect().top + scrollY}px`);
   }
-}
-
-/** After a click the button lets go of the focus, or Enter would press it once more. */
-function onMouse(event) {
-  if (event.detail > 0) event.target.closest?.("button, [role=tab]")?.blur();
 }

@@ -3,7 +3,7 @@
 // day without a network lose nothing. The server stores each op_id once, so sending again does no harm.
 
 const FIRST_PAUSE_MS = 1000;
-const LONGEST_PAUSE_MS = 15000;
+const LONGEST_PAUSE_MS = 8000;
 const AT_ONCE = 50;
 
 export function newId() {

@@ -1,7 +1,7 @@
 // Drawing. Everything that comes from the server or a person is set as text, never as markup.
 
 import { address } from "./images.js";
-import { word } from "./words.js";
+import { word, wordOr } from "./words.js";
 
 const COLOURS = 9; // shapes and colours for classes; a tenth class starts over
 const LATE_MS = 400; // an answer that is stored sooner is not worth a word
@@ -67,11 +67,12 @@ export class View {
     this.drawPicture(picture);
   }
 
-  /** Say whether the picture is there, coming or broken. */
+  /** Say whether the picture is there, coming, or not to be had. */
   drawPicture(picture) {
-    this.parts.stage.dataset.picture = picture.dataset.state;
-    this.parts.stage.setAttribute("aria-busy", String(picture.dataset.state === "coming"));
-    this.note(picture.dataset.state === "broken" ? word("stage.broken") : "");
+    const { state } = picture.dataset;
+    this.parts.stage.dataset.picture = state;
+    this.parts.stage.setAttribute("aria-busy", String(state === "coming"));
+    this.note(state === "gone" ? word("stage.gone") : state === "away" ? word("stage.away") : "");
   }
 
   drawSuggestion(batch, item) {
@@ -82,7 +83,7 @@ export class View {
     this.parts["guess-shape"].dataset.class = suggestion.dataset.class;
     guess.textContent = index < 0 ? word("suggest.none") : word("suggest.looksLike", { label: item.predicted });
     percent.textContent = confidence === null ? "" : word("suggest.percent", { p: Math.round(100 * confidence) });
-    why.textContent = index < 0 ? word("suggest.noneWhy") : item.why;
+    why.textContent = index < 0 ? word("suggest.noneWhy") : wordOr(`why.${item.why}`, item.why);
     meter.firstElementChild.style.width = `${100 * (confidence ?? 0)}%`;
   }
 
@@ -90,11 +91,7 @@ export class View {
     this.buttons.forEach((button, index) => {
       const name = batch.classes[index];
       const suggested = name === item.predicted;
-      const key = index < COLOURS ? index + 1 : null;
-      button.setAttribute("aria-pressed", String(item.answer?.label === name));
-      button.dataset.suggested = String(suggested);
-      const about = key === null ? "answers.classNoKey" : suggested ? "answers.suggested" : "answers.class";
-      button.setAttribute("aria-label", word(about, { label: name, key: String(key) }));
+      button.setAttribute("aria-description", suggested ? word("answers.suggested") : "");
     });
     const { verdict } = this.parts;
     verdict.hidden = !item.answer;
@@ -106,13 +103,13 @@ export class View {
 
   /** One entry of the film strip: ring, shape, key and, for those who listen, words. */
   drawStrip(batch, item, unsaved) {
-    const { button, badge, key } = this.strip[item.number - 1];
+    const { button, badge, shape } = this.strip[item.number - 1];
     const index = item.answer?.label ? batch.classes.indexOf(item.answer.label) : -1;
     const state = !item.answer ? "open" : item.answer.label ? colour(index) : "skip";
     if (button.dataset.class === state && button.dataset.unsaved === String(unsaved)) return;
-    button.dataset.class = badge.dataset.class = state;
+    button.dataset.class = shape.dataset.class = state;
     button.dataset.unsaved = String(unsaved);
-    key.textContent = state === "open" ? "" : state === "skip" ? "S" : index < COLOURS ? index + 1 : "";
+    badge.dataset.key = state === "skip" ? "S" : index >= 0 && index < COLOURS ? index + 1 : "";
     const kind = state === "open" ? "strip.open" : state === "skip" ? "strip.skipped" : "strip.labelled";
     const text = word(kind, { n: item.number, label: item.answer?.label ?? "" });
     button.setAttribute("aria-label", unsaved ? text + word("strip.unsaved") : text);
@@ -225,10 +222,13 @@ function classButton(name, index) {
   button.dataset.index = index;
   const shape = make("i", "lb-shape");
   shape.dataset.class = colour(index);
-  shape.setAttribute("aria-hidden", "true");
   const enter = make("kbd", "lb-enter", word("answers.enter"));
   button.append(shape, make("span", "lb-name", name), enter);
-  if (index < COLOURS) button.append(make("kbd", "", index + 1));
+  if (index < COLOURS) {
+    button.append(make("kbd", "", index + 1));
+    button.setAttribute("aria-keyshortcuts", String(index + 1));
+  }
+  for (const sign of button.querySelectorAll("i, kbd")) sign.setAttribute("aria-hidden", "true");
   return button;
 }
 
@@ -246,10 +246,9 @@ function stripItem(item) {
   picture.src = address(item, "thumb");
   const badge = make("span", "lb-badge");
   const shape = make("i", "lb-shape");
-  const key = make("b");
   badge.setAttribute("aria-hidden", "true");
-  badge.append(shape, key);
+  badge.append(shape);
   button.append(picture, badge);
   row.append(button);
-  return { row, button, badge: shape, key };
+  return { row, button, badge, shape };
 }

@@ -20,6 +20,11 @@ export function word(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (gap, name) => (name in values ? shown(values[name]) : gap));
 }
 
+/** The text of a key that may not exist: a strategy of somebody else's may give reasons of its own. */
+export function wordOr(key, fallback) {
+  return key in table ? word(key) : fallback;
+}
+
 function shown(value) {
   return typeof value === "number" ? numbers.format(value) : String(value);
 }

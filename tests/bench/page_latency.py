@@ -1,0 +1,146 @@
+"""From a key press to the next image painted, and to the answer on record, in a real browser.
+
+    python tests/bench/page_latency.py [--n 100] [--think-ms 300]
+
+A real server, real photographs (drawings where there are none), real Chromium, the keyboard. Latency is
+``keydown.timeStamp`` -> the next image is in the document and decoded -> next animation frame -> a message task, which
+runs after the paint. The floor is the same probe for a key that changes nothing: one to two frames. Both lines,
+loopback and 60 ms round trip, are measured in one process, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from playwright.sync_api import Page, sync_playwright
+
+from labeler import workspace as workspaces
+from labeler.rounds import Workspace
+from tests.browser.served import FLAGS, Server, Visitor, chromium
+from tests.conftest import photographs_folder
+from tests.workspaces import draw
+
+PROBE = """
+() => {
+  const stage = document.querySelector(".lb-frame");
+  window.probe = { times: [] };
+  const painted = (then) => requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = then;
+    channel.port2.postMessage(0);
+  });
+  window.addEventListener("keydown", (event) => { // before the page itself hears of it
+    const before = stage.firstElementChild?.src;
+    const done = () => painted(() => window.probe.times.push(performance.now() - event.timeStamp));
+    if (event.key === "q") return done();
+    const look = () => {
+      const picture = stage.firstElementChild;
+      if (picture && picture.src !== before && picture.complete && picture.naturalWidth > 0) done();
+      else requestAnimationFrame(look);
+    };
+    queueMicrotask(look);
+  }, { capture: true });
+}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=100, help="presses measured on each line")
+    parser.add_argument("--think-ms", type=int, default=300, help="pause between presses")
+    arguments = parser.parse_args()
+    path = chromium()
+    if path is None:
+        raise SystemExit("page_latency: no Chromium here")
+    with tempfile.TemporaryDirectory() as scratch:
+        server = Server(_workspace(Path(scratch), arguments.n), k=2 * arguments.n + 10).start()
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+                _machine(browser.version)
+                visitor = Visitor(browser, server.url).open()
+                visitor.page.evaluate(PROBE)
+                _measure(visitor, arguments.n, arguments.think_ms)
+                browser.close()
+        finally:
+            server.stop()
+
+
+def _workspace(scratch: Path, n: int) -> Path:
+    """Twice n images and some more, in one cold round."""
+    source, count = scratch / "source", 2 * n + 10
+    source.mkdir()
+    photographs = photographs_folder()
+    if photographs is not None:
+        files = [file for folder in ("withMask", "withoutMask") for file in sorted((photographs / folder).iterdir())]
+        for number, file in enumerate(files[:: max(1, len(files) // count)][:count]):
+            shutil.copy(file, source / f"{number:05d}{file.suffix}")
+    else:
+        for seed in range(count):
+            draw(source, seed, "round")
+    print(f"images: {'photographs' if photographs else 'drawings'}, {count}")
+    workspaces.create(scratch / "w")
+    with Workspace.open(scratch / "w") as opened:
+        opened.import_images(source, into="unlabelled")
+        opened.round(k=count)
+    return scratch / "w"
+
+
+def _measure(visitor: Visitor, n: int, think_ms: int) -> None:
+    page = visitor.page
+    line = visitor.context.new_cdp_session(page)
+    presses(page, ["1", "2"] * 3, think_ms)  # warm
+    _report("floor (a key that changes nothing)", presses(page, ["q"] * min(n, 50), think_ms))
+    for name, latency, target in (("loopback", 0, 100), ("60 ms round trip", 60, 100)):
+        conditions = {"offline": False, "latency": latency, "downloadThroughput": -1, "uploadThroughput": -1}
+        line.send("Network.emulateNetworkConditions", conditions)
+        page.evaluate("performance.clearResourceTimings(), performance.setResourceTimingBufferSize(5000)")
+        painted = presses(page, ["1", "2"] * (n // 2), think_ms)
+        visitor.wait_outbox(0)
+        _report(f"key -> next image painted, {name}", painted, target)
+        saved = page.evaluate(
+            "performance.getEntriesByType('resource').filter((entry) => entry.name.endsWith('/api/decisions'))"
+            ".map((entry) => entry.duration)"
+        )
+        _report(f"answer sent -> on record, {name}", saved)
+
+
+def presses(page: Page, keys: list[str], think_ms: int) -> list[float]:
+    """Milliseconds from each press to the paint."""
+    page.evaluate("window.probe.times = []")
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_timeout(think_ms)
+    page.wait_for_function("n => window.probe.times.length >= n", arg=len(keys))
+    return list(page.evaluate("window.probe.times"))
+
+
+def _report(what: str, times: list[float], target: float | None = None) -> None:
+    ordered = sorted(times)
+    p50, p95 = statistics.median(ordered), ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+    aim = (
+        ""
+        if target is None
+        else f"  target p95 < {target:g}: {'met' if p95 < target else 'MISSED'} ({p95 / target:.2f})"
+    )
+    print(f"{what:<45} n={len(times):<4} p50 {p50:6.1f}  p95 {p95:6.1f}  max {ordered[-1]:6.1f} ms{aim}", flush=True)
+
+
+def _machine(browser: str) -> None:
+    import gradio
+
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"Python {platform.python_version()}, gradio {gradio.__version__}, Chromium {browser}")
+
+
+if __name__ == "__main__":
+    main()

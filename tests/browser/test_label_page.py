@@ -1,0 +1,220 @@
+"""Labelling with the keyboard, the mouse and one's thumbs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from labeler.domain import ImageRef, Split
+from labeler.record import images
+from labeler.rounds import Workspace
+from tests.browser.conftest import POOL, truth
+from tests.browser.served import Server, Visitor, decisions
+from tests.checks import assert_sound
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture
+def cold(proposed: Path, tmp_path: Path, browser: object) -> Iterator[Server]:
+    """A server of its own on a workspace without a model."""
+    shutil.copytree(proposed, tmp_path / "w")
+    server = Server(tmp_path / "w", k=50).start()
+    yield server
+    server.stop()
+
+
+def test_a_whole_batch_by_keyboard_and_the_next_one_appears(cold: Server, visit: Visit) -> None:
+    visitor = visit(cold).open()
+    assert visitor.text("guess") == "no suggestion yet"
+    visitor.press("Enter")
+    assert "Choose a class" in visitor.text("stage-note")
+    with Workspace.open(cold.root) as opened:
+        labels = [truth(opened, item.image_id) for item in opened.batch("local").items]
+        wanted = {item.sha256: label for item, label in zip(opened.batch("local").items, labels, strict=True)}
+        for label in labels:
+            visitor.press("1" if label == "round" else "2")
+        visitor.page.wait_for_selector('.lb[data-state="wait"]')
+        assert visitor.text("panel-title") == "Round 1 done"
+        assert visitor.text("panel-facts") == "50 labelled"
+        visitor.labelling(2)
+        assert visitor.text("guess").startswith("looks like ")
+        assert visitor.text("percent").endswith("%")
+        visitor.saved(0, 50)
+        rows = decisions(opened, 1)
+        assert len(rows) == len({row.op_id for row in rows}) == 50
+        stored = {item.sha256: item.label for item in _labelled(opened)}
+        assert stored == wanted
+        assert_sound(opened, POOL)
+        visitor.page.get_by_role("tab", name="Model").click()
+        visitor.page.wait_for_selector("#model-tables tbody th:text-is('2')")
+        assert visitor.page.locator("#model-tables caption", has_text="Rounds").count() == 1
+        assert [text for text in visitor.console if "Vega-Lite" not in text] == []
+        assert visitor.foreign == []
+
+
+def _labelled(opened: Workspace) -> list[ImageRef]:
+    with opened.store.read() as session:
+        return images.refs(session, Split.TRAIN)
+
+
+def test_confirm_correct_skip(visitor: Visitor, record: Workspace) -> None:
+    batch = record.batch("local")
+    first, second, third, fourth = batch.items[:4]
+    visitor.press("Enter", " ")
+    visitor.press("2" if third.predicted == "round" else "1")
+    visitor.press("1" if fourth.predicted == "round" else "2")
+    visitor.press("s")
+    visitor.saved(5, 20)
+    rows = decisions(record, batch.round)
+    assert [row.action for row in rows] == ["confirm", "confirm", "correct", "confirm", "skip"]
+    assert [row.label for row in rows[:2]] == [first.predicted, second.predicted]
+    assert rows[2].label != third.predicted
+    assert all(row.elapsed_ms is not None for row in rows)
+    marks = visitor.page.locator(".lb-thumb").evaluate_all("all => all.slice(0, 6).map((e) => e.ariaLabel)")
+    assert marks[4:] == ["Image 5: skipped", "Image 6: no answer yet"]
+    assert marks[0] == f"Image 1: {first.predicted}"
+    visitor.assert_clean()
+
+
+def test_a_held_key_counts_once(visitor: Visitor, record: Workspace) -> None:
+    for _ in range(6):
+        visitor.page.keyboard.down("1")  # from the second on the browser marks them as repeats
+    visitor.page.keyboard.up("1")
+    visitor.saved(1, 20)
+    assert len(decisions(record, record.batch("local").round)) == 1
+
+
+def test_twenty_presses_in_a_hurry_on_a_slow_line(visitor: Visitor, record: Workspace) -> None:
+    """20 presses at 20 ms with 100 ms round trip: all stored, in the order pressed, and the next round comes."""
+    batch = record.batch("local")
+    line = visitor.context.new_cdp_session(visitor.page)
+    conditions = {"offline": False, "latency": 100, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", conditions)
+    keys = ["1", "2", "s", "2"] * 5
+    visitor.press(*keys, delay_ms=20)
+    visitor.wait_outbox(0)
+    rows = decisions(record, batch.round)
+    assert [row.label for row in rows] == ["round", "square", None, "square"] * 5
+    assert [row.image_id for row in rows] == [item.image_id for item in batch.items]
+    assert {row.op_id for row in rows} == set(visitor.acknowledged)
+    assert batch.round is not None
+    visitor.labelling(batch.round + 1)
+
+
+def test_undo_here_and_after_a_reload(visitor: Visitor, record: Workspace) -> None:
+    before = record.batch("local")
+    visitor.press("1", "2", "1")
+    visitor.press("ArrowLeft", "ArrowLeft", "ArrowLeft", "2")  # the first again, corrected: now the last answered
+    visitor.saved(3, 20)
+    visitor.page.reload()
+    visitor.labelling()
+    visitor.press("u")  # takes back the correction of the first
+    visitor.wait_outbox(0)
+    assert record.batch("local").items[0].label == "round"
+    assert visitor.page.locator(".lb-thumb").first.get_attribute("aria-label") == "Image 1: round"
+    visitor.press("ArrowRight", "ArrowRight", "ArrowRight", "u")  # nothing here: so the last answered, image 1
+    visitor.press("Control+z", "Control+z")
+    visitor.saved(0, 20)
+    assert record.batch("local").labelled == before.labelled
+    assert [row.action for row in decisions(record, before.round)][4:] == ["undo"] * 4
+    visitor.press("u")
+    assert "Nothing to undo" in visitor.text("stage-note")
+    assert_sound(record, POOL)
+
+
+def test_mouse_lets_go_of_the_button(visitor: Visitor, record: Workspace) -> None:
+    """After a click Space confirms the suggestion; it does not press the clicked button again."""
+    second = record.batch("local").items[1]
+    other = 1 if second.predicted == "round" else 0
+    visitor.page.locator(".lb-class").nth(other).click()
+    visitor.press(" ")
+    visitor.saved(2, 20)
+    assert decisions(record, record.batch("local").round)[1].label == second.predicted
+
+
+def test_browsing_zoom_and_help(visitor: Visitor) -> None:
+    page = visitor.page
+    alt = page.locator(".lb-frame img")
+    visitor.press("ArrowRight", "ArrowRight")
+    assert alt.get_attribute("alt") == "Image 3 of 20"
+    assert page.locator(".lb-thumb[aria-current]").get_attribute("aria-label") == "Image 3: no answer yet"
+    visitor.press("ArrowLeft")
+    assert alt.get_attribute("alt") == "Image 2 of 20"
+    page.locator(".lb-thumb").nth(4).click()
+    assert alt.get_attribute("alt") == "Image 5 of 20"
+    visitor.press("z")
+    assert page.locator(".lb-stage").get_attribute("data-zoomed") == "true"
+    visitor.press("z")
+    assert page.locator(".lb-stage").get_attribute("data-zoomed") == "false"
+    visitor.press("?")
+    assert page.locator("dialog.lb-help").is_visible()
+    visitor.press("1")  # not an answer while the list is open
+    visitor.press("Escape")
+    assert not page.locator("dialog.lb-help").is_visible()
+    visitor.saved(0, 20)
+    visitor.assert_clean()
+
+
+def test_keys_mean_nothing_on_the_model_tab(visitor: Visitor, record: Workspace) -> None:
+    visitor.page.get_by_role("tab", name="Model").click()
+    visitor.page.wait_for_selector("#model-facts dd")
+    visitor.press("1", "2", "Enter", "s")
+    visitor.page.get_by_role("tab", name="Label").click()
+    visitor.labelling()
+    visitor.press("Enter")  # the tab let go of the focus
+    visitor.saved(1, 20)
+    assert len(decisions(record, record.batch("local").round)) == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone(shared: Server, record: Workspace, visit: Visit, scheme: str) -> None:
+    visitor = visit(shared, color_scheme=scheme, has_touch=True)
+    visitor.page.set_viewport_size({"width": 390, "height": 844})
+    page = visitor.open().page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollHeight") <= 844
+    small = page.locator(".lb button:visible, [role=tab]:visible").evaluate_all(
+        "all => all.filter((e) => Math.min(e.offsetWidth, e.offsetHeight) < 44).map((e) => e.outerHTML)"
+    )
+    assert small == []
+    page.locator(".lb-class").first.tap()
+    visitor.saved(1, 20)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(245, 246, 248)" if scheme == "light" else "rgb(14, 18, 22)")
+    visitor.assert_clean()
+
+
+def test_empty_workspace_says_what_to_do(tmp_path: Path, browser: object, visit: Visit) -> None:
+    from labeler import workspace
+
+    workspace.create(tmp_path / "w")
+    server = Server(tmp_path / "w").start()
+    try:
+        visitor = visit(server)
+        visitor.page.goto(server.url)
+        visitor.wait_text("panel-title", "No images yet")
+        assert visitor.text("panel-command").strip() == "labeler import DIR"
+        visitor.assert_clean()
+    finally:
+        assert server.stop() == 0
+
+
+def test_an_image_that_is_gone_can_only_be_skipped(visitor: Visitor, record: Workspace) -> None:
+    item = record.batch("local").items[12]  # far enough ahead not to be here yet
+    file = record.image_file(item.image_id)
+    file.rename(file.with_name("away"))
+    try:
+        visitor.page.locator(".lb-thumb").nth(12).click()
+        visitor.page.wait_for_selector('.lb-stage[data-picture="gone"]')
+        visitor.press("1", "Enter")
+        assert "cannot be shown" in visitor.text("stage-note")
+        assert visitor.text("count") == "0 of 20"
+        visitor.press("s")
+        visitor.saved(1, 20)
+    finally:
+        file.with_name("away").rename(file)
+    assert decisions(record, record.batch("local").round)[0].action == "skip"

@@ -1,0 +1,166 @@
+"""Serving: where it listens, who holds the workspace, how it ends, and the worker beside it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from labeler import workspace as workspaces
+from labeler.domain import LabelerError, WorkspaceBusy
+from labeler.review import server
+from labeler.workspace import WorkspacePaths, exclusive
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from labeler.review.server import serve
+from labeler.workspace import find
+serve(find(Path(sys.argv[1])), host=sys.argv[2], port=0, settings_overrides={"k": 7})
+print("returned", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> WorkspacePaths:
+    return workspaces.create(tmp_path / "w")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "::", ""])  # noqa: S104
+def test_only_this_machine_is_served(paths: WorkspacePaths, host: str) -> None:
+    with pytest.raises(LabelerError, match="accounts come first"):
+        server.serve(paths, host=host, port=0, settings_overrides={})
+
+
+def test_taken_port_is_one_clear_line(paths: WorkspacePaths) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LabelerError, match=f"cannot listen on 127.0.0.1:{port}"):
+            server.serve(paths, host="127.0.0.1", port=port, settings_overrides={})
+
+
+def test_second_serve_names_the_first(paths: WorkspacePaths) -> None:
+    program = "import sys, time\nfrom pathlib import Path\nfrom labeler.workspace import WorkspacePaths, exclusive\n"
+    program += (
+        "with exclusive(WorkspacePaths(Path(sys.argv[1])), 'serve'):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(paths.root)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        try:
+            with pytest.raises(WorkspaceBusy, match=str(holder.pid)):
+                server.serve(paths, host="127.0.0.1", port=0, settings_overrides={})
+        finally:
+            holder.kill()
+
+
+@pytest.mark.parametrize(("host", "number"), [("127.0.0.1", signal.SIGTERM), ("::1", signal.SIGINT)])
+def test_serve_answers_and_stops_cleanly(paths: WorkspacePaths, host: str, number: signal.Signals) -> None:
+    if host == "::1" and not _can_bind(host):
+        pytest.skip("no IPv6 on this machine")
+    command = [sys.executable, "-c", _PROGRAM, str(paths.root), host]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=paths.root)
+    assert process.stderr is not None
+    try:
+        line = next(line for line in process.stderr if "the page is at" in line)
+        address = line.split("the page is at ")[1].split()[0]
+        with urllib.request.urlopen(f"{address}healthz") as answer:
+            assert answer.status == 200
+        with urllib.request.urlopen(f"{address}api/batch") as answer:
+            assert b'"k":7' in answer.read()
+        children = psutil.Process(process.pid).children()
+        assert any("labeler.worker" in " ".join(child.cmdline()) for child in children)
+        process.send_signal(number)
+        rest = process.stderr.read()
+        assert process.wait(20) == 0, rest
+        assert "returned" in rest
+        assert "Traceback" not in rest
+        psutil.wait_procs(children, timeout=10)
+        assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+        with exclusive(paths, "serve"):
+            pass  # given back
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _can_bind(host: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _program(text: str) -> Callable[[], subprocess.Popen[Any]]:
+    return lambda: subprocess.Popen([sys.executable, "-S", "-c", text])
+
+
+def test_dead_worker_is_replaced_ever_more_slowly(capfd: pytest.CaptureFixture[str]) -> None:
+    starts: list[float] = []
+
+    def start() -> subprocess.Popen[Any]:
+        starts.append(time.monotonic())
+        return _program("raise SystemExit(3)")()
+
+    with server.WorkerKeeper(start, first_pause_s=0.05):
+        deadline = time.monotonic() + 20
+        while len(starts) < 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert len(starts) >= 4
+    gaps = [after - before for before, after in itertools.pairwise(starts)]
+    assert all(gap >= wanted for gap, wanted in zip(gaps, (0.05, 0.1, 0.2), strict=False))
+    assert "the worker ended (exit code 3)" in capfd.readouterr().err
+
+
+def test_worker_ends_with_the_server_even_if_it_will_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_STOP_WAIT_S", 0.2)
+    stubborn = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(flush=True)\ntime.sleep(60)"
+    started: list[subprocess.Popen[Any]] = []
+
+    def start() -> subprocess.Popen[Any]:
+        process = subprocess.Popen([sys.executable, "-S", "-c", stubborn], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        started.append(process)
+        return process
+
+    with server.WorkerKeeper(start):
+        while not started:
+            time.sleep(0.01)
+    (process,) = started
+    assert process.returncode == -signal.SIGKILL
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_worker_that_cannot_start_does_not_stop_the_page(capfd: pytest.CaptureFixture[str]) -> None:
+    tried: list[int] = []
+
+    def start() -> subprocess.Popen[Any]:
+        tried.append(1)
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with server.WorkerKeeper(start, first_pause_s=0.01):
+        deadline = time.monotonic() + 20
+        while len(tried) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(tried) >= 2
+    assert "could not start: Resource temporarily unavailable" in capfd.readouterr().err
