@@ -117,7 +117,7 @@ def _plan(pool: int, test: int, seed: int, classes: tuple[str, str]) -> tuple[li
                 path=f"{part}/face-{index + 1:04d}.{suffix}",
                 seed=int(rng.integers(2**62)),
                 masked=is_masked,
-                size=int(rng.choice((192, 208, 224, 240, 256), p=(0.2, 0.2, 0.4, 0.1, 0.1))),
+                size=int(rng.choice((192, 208, 224, 240, 256), p=(0.34, 0.26, 0.3, 0.05, 0.05))),
                 quality=int(rng.choice((55, 70, 82, 90), p=(0.1, 0.2, 0.4, 0.3))),
                 orientation=int(rng.choice(list(_TURNED))) if turned else 1,
             )

@@ -81,7 +81,7 @@ def paint_worn(canvas: Canvas, head: Head, person: Person, mask: Mask, rng: np.r
         shape = 0.5 * shape + 0.5 * head.rim(flat)
     with canvas.inside(head.rim(person.outline())) as skin:
         skin.soft(shifted(shape, 0, 0.05 * head.unit), darker(person.skin, 0.6), 0.05 * head.unit, 0.45)
-    _straps(canvas, head, person, mask, flat, wear)
+    _straps(canvas, head, person, mask, wear)
     window = wear(_window(person)) if mask.kind == "window" else None
     if window is not None:
         canvas.fill(window, (226, 238, 246), 0.25)  # clear film: the mouth stays visible
@@ -163,25 +163,23 @@ def _window(person: Person) -> Points:
     return smooth(both_sides([(0, m - 0.2), (0.38, m - 0.17), (0.46, m), (0.38, m + 0.2), (0, m + 0.24)]))
 
 
-def _straps(canvas: Canvas, head: Head, person: Person, mask: Mask, flat: Points, wear: patterns.Wear) -> None:
+def _straps(canvas: Canvas, head: Head, person: Person, mask: Mask, wear: patterns.Wear) -> None:
+    """Loops to the ears, or bands round the head; what passes behind it is hidden."""
     if mask.straps == "none":
         return
     w, unit = person.width, head.unit
     tone = lighter(mask.colour, 0.6) if sum(mask.colour) > 240 else (70, 70, 76)
-    upper, lower = (0.8 * w, 0.44), (0.76 * w, 0.92)
-    if mask.kind in ("fold", "cup"):
-        upper, lower = (0.82 * w, 0.56), (0.78 * w, 0.84)
-    for side in (-1, 1):
-        for corner, ear in ((upper, (w + 0.02, -0.06)), (lower, (w + 0.02, 0.3))):
-            end = ear if mask.straps == "ears" else (w + 0.02, -0.42 if corner is upper else 0.62)
-            start_px, end_px = (
-                wear(np.array([corner]) * (side, 1))[0],
-                head.rim(np.array([end]) * (side, 1), z=-0.12)[0],
-            )
-            middle = 0.5 * (start_px + end_px) + (0, 0.03 * unit)
-            curve = smooth([start_px, middle, end_px], closed=False)
-            width = (0.03 if mask.straps == "ears" else 0.075) * unit
-            with canvas.inside(head.rim(person.outline(0.05))) as skin:
+    corners = (
+        ((0.82 * w, 0.56), (0.78 * w, 0.84)) if mask.kind in ("fold", "cup") else ((0.8 * w, 0.44), (0.76 * w, 0.92))
+    )
+    ends = ((w + 0.02, -0.06), (w + 0.02, 0.3)) if mask.straps == "ears" else ((w + 0.02, -0.42), (w + 0.02, 0.62))
+    width = (0.03 if mask.straps == "ears" else 0.075) * unit
+    with canvas.inside(head.rim(person.outline(0.05))) as skin:
+        for side in (-1, 1):
+            starts = wear(np.array(corners) * (side, 1))
+            for start, stop in zip(starts, head.rim(np.array(ends) * (side, 1), z=-0.12), strict=True):
+                middle = 0.5 * (start + stop) + (0, 0.03 * unit)
+                curve = smooth([start, middle, stop], closed=False)
                 skin.soft(ribbon(shifted(curve, 0, 0.03 * unit), width), darker(person.skin, 0.55), 0.02 * unit, 0.4)
                 skin.fill(ribbon(curve, width), tone)
 

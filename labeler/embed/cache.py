@@ -14,8 +14,10 @@ here is precious; everything here can be made again from the images.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import time
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
@@ -41,6 +43,7 @@ _MAGIC = b"LBLVEC01"
 _KEY = 32
 _ALIGNMENT = 64
 _BLOCK_ROWS = 512
+_STALE_S = 3600.0
 
 Floats = NDArray[np.float16] | NDArray[np.float32]
 
@@ -122,7 +125,14 @@ class VectorCache:
                 "the backbone gave a vector with NaN, infinity or a number beyond the cache's range",
                 "check its weights",
             )
-        self._add(self._write(_keys(shas), [stored]))
+        try:
+            self._shards.append(self._write(_keys(shas), [stored]))
+        except OSError as error:
+            raise LabelerError(
+                f"vectors cannot be written to {self.folder}: {error.strerror}",
+                "free space there; what is finished is kept, run the command again",
+            ) from None
+        self._index()
 
     def compact(self) -> None:
         """Put small shards together when there are many: opening costs time per file.
@@ -130,6 +140,7 @@ class VectorCache:
         A kill in between leaves some vectors twice, which is harmless. Other processes that have the old shards open
         keep reading them: a file that is mapped lives on after its name has gone.
         """
+        self._sweep()
         small = [shard for shard in self._shards if len(shard.keys) < MERGED_ROWS]
         if len(small) <= MANY_SHARDS:
             return
@@ -141,14 +152,22 @@ class VectorCache:
             keys = np.concatenate([shard.keys for shard in group])
             self._shards.append(self._write(keys, [shard.vectors for shard in group]))
             for shard in group:
-                shard.file.unlink(missing_ok=True)
+                _remove(shard.file)
                 faults.point("cache.shard-unlinked")
                 self._shards.remove(shard)
         self._index()
 
     def damaged(self) -> list[Path]:
-        """Shards whose numbers do not fit their checksum; reads everything, so it is for ``verify``, not for a round."""
+        """Shards whose numbers do not fit their checksum; reads everything: for ``verify``, not for a round."""
         return [shard.file for shard in self._shards if zlib.crc32(_raw(shard.vectors)) != shard.checksum]
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left; a file younger than an hour may be in the hands of a live one."""
+        for name in os.listdir(self.folder) if self.folder.is_dir() else ():
+            file = self.folder / name
+            with contextlib.suppress(OSError):
+                if name.endswith(".tmp") and file.stat().st_mtime < time.time() - _STALE_S:
+                    file.unlink()
 
     # ------------------------------------------------------------------------------------------------- finding
 
@@ -169,10 +188,6 @@ class VectorCache:
         places = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
         return self._sorted[places] == keys, places
 
-    def _add(self, shard: _Shard) -> None:
-        self._shards.append(shard)
-        self._index()
-
     # -------------------------------------------------------------------------------------------------- shards
 
     def _files(self) -> Iterator[Path]:
@@ -190,8 +205,10 @@ class VectorCache:
             return self._read(file)
         except FileNotFoundError:
             return None  # another process has just put it together with others
-        except (OSError, ValueError, struct.error):
-            file.unlink(missing_ok=True)
+        except OSError:
+            return None  # unreadable today, perhaps not tomorrow: its images are embedded again, the file stays
+        except (ValueError, struct.error):
+            _remove(file)
             return None
 
     def _read(self, file: Path) -> _Shard:
@@ -222,12 +239,12 @@ class VectorCache:
                 stream.flush()
                 os.fsync(stream.fileno())
             faults.point("cache.shard-written")
-            os.rename(partial, final)
+            partial.rename(final)
             faults.point("cache.shard-renamed")
             sync_folder(self.folder)
             faults.point("cache.shard-synced")
         finally:
-            partial.unlink(missing_ok=True)
+            _remove(partial)
         return self._read(final)
 
     def _fill(self, stream: Any, keys: NDArray[np.bytes_], pieces: Sequence[NDArray[Any]]) -> None:
@@ -259,8 +276,13 @@ def _keys(shas: Sequence[str]) -> NDArray[np.bytes_]:
     return np.frombuffer(raw, f"S{_KEY}")
 
 
+def _remove(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
+
+
 def _raw(vectors: NDArray[Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(vectors)).cast("B")
+    return np.ascontiguousarray(vectors).data.cast("B")
 
 
 def _vectors_start(count: int) -> int:

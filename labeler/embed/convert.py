@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from labeler.domain import LabelerError, WeightsUnavailable
 from labeler.embed.backbones import INT8, Backbone, Part
+from labeler.embed.efficientnet_lite import PIXEL_MEAN, PIXEL_SCALE
 from labeler.embed.networks import keras_model
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FAILED = 3
-CALIBRATION_IMAGES = 100
+CALIBRATION_IMAGES = 40
 
 
 def main(job: str) -> int:
@@ -46,23 +47,23 @@ def convert(backbone: Backbone) -> bytes:
     """
     import tensorflow as tf
 
-    frozen = _frozen(backbone, tf.float32 if backbone.precision == INT8 else tf.uint8)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    if backbone.precision == INT8:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: _calibration_batches(backbone.input_size)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        converter.inference_output_type = tf.float32
+    if backbone.precision != INT8:
+        frozen = _frozen(keras_model(backbone), backbone, tf.uint8)
+        return bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(_unscaled(backbone), backbone, tf.float32)])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: _calibration(backbone.input_size)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.float32
     return bytes(converter.convert())
 
 
-def _frozen(backbone: Backbone, dtype: Any) -> Any:
+def _frozen(model: Any, backbone: Backbone, dtype: Any) -> Any:
     """The forward pass with the weights as constants: with variables in it LiteRT would look each up at run time."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    model = keras_model(backbone)
     size = backbone.input_size
 
     def forward(pixels: Any) -> list[Any]:
@@ -73,11 +74,26 @@ def _frozen(backbone: Backbone, dtype: Any) -> Any:
     return convert_variables_to_constants_v2(tf.function(forward, input_signature=signature).get_concrete_function())
 
 
-def _calibration_batches(size: int) -> Iterator[list[NDArray[np.float32]]]:
+def _unscaled(backbone: Backbone) -> Any:
+    """The network behind its scaling of pixels.
+
+    An int8 tensor has a scale and a zero point of its own. Calibrated on scaled pixels from 0 to 255, those of the
+    input become exactly 1/128 and 127, the network's own scaling: raw bytes go in, and nothing is rounded twice
+    (median cosine to float .9960 instead of .9934).
+    """
+    import keras
+
+    model = keras_model(backbone)
+    return keras.Model(model.get_layer("scale").output, model.output)
+
+
+def _calibration(size: int) -> Iterator[list[NDArray[np.float32]]]:
     import numpy as np
 
-    for image in calibration_images(size):
-        yield [image[None].astype(np.float32)]
+    images = calibration_images(size)
+    images[0, 0, 0], images[0, 0, 1] = 0, 255  # the ends of the range: see _unscaled
+    for image in images:
+        yield [((image[None].astype(np.float32) - PIXEL_MEAN) / PIXEL_SCALE)]
 
 
 def calibration_images(size: int, count: int = CALIBRATION_IMAGES) -> NDArray[np.uint8]:
@@ -85,7 +101,8 @@ def calibration_images(size: int, count: int = CALIBRATION_IMAGES) -> NDArray[np
 
     Cut from the two photographs scikit-learn ships. Ranges from the pool itself would make the vectors depend on
     which images happened to lie there at the first run, so that deleting the compiled file would silently change
-    every vector; with fixed images the int8 form is as reproducible as the float one.
+    every vector; with fixed images the int8 form is as reproducible as the float one. It costs nothing: median
+    cosine to float .9934 with these, .993 with 96 photographs of the pool. 30 do as well as 100.
 
     Returns:
         uint8 (count, size, size, 3), RGB.

@@ -90,7 +90,7 @@ def read_weights(file: Path, sha256: str | None = None) -> dict[str, NDArray[np.
         raise WeightsUnavailable(f"cannot read {file}: {error.strerror}", _REINSTALL) from None
     except WeightsUnavailable:
         raise
-    except Exception as error:  # a hostile or broken pickle can raise anything at all
+    except Exception as error:  # noqa: BLE001  # a hostile or broken pickle can raise anything at all
         cause = f"{type(error).__name__}: {error}"
         raise WeightsUnavailable(
             f"{file} is no PyTorch state dict that can be read safely: {cause}", _REINSTALL
@@ -172,7 +172,7 @@ def _read_state_dict(stream: BinaryIO) -> dict[str, NDArray[np.float32]]:
         storage = storages[key]
         (count,) = struct.unpack("<q", stream.read(8))
         size = count * np.dtype(storage.dtype).itemsize
-        data = stream.read(size) if 0 <= size else b""
+        data = stream.read(size) if size >= 0 else b""
         if count != storage.count or len(data) != size:
             raise pickle.UnpicklingError("the file ends too early")
         numbers[key] = np.frombuffer(data, dtype=storage.dtype)

@@ -36,10 +36,7 @@ def keras_model(backbone: Backbone) -> Any:
 
     if backbone.weights == NO_WEIGHTS:
         keras.utils.set_random_seed(RANDOM_SEED)
-    if backbone.name == "efficientnet_lite0":
-        model = _efficientnet_lite0(backbone)
-    else:
-        model = _application(backbone)
+    model = _efficientnet_lite0(backbone) if backbone.name == "efficientnet_lite0" else _application(backbone)
     return keras.Model(model.inputs, {part.name: model.output[part.name] for part in backbone.parts})
 
 
@@ -103,7 +100,7 @@ def _downloaded(build: Any, backbone: Backbone) -> Any:
     socket.setdefaulttimeout(DOWNLOAD_STALL_S)
     try:
         return build(include_top=False, weights="imagenet", pooling="avg", input_shape=(size, size, 3))
-    except Exception as error:  # Keras raises a bare Exception when the fetch fails
+    except Exception as error:  # noqa: BLE001  # Keras raises a bare Exception when the fetch fails
         raise WeightsUnavailable(
             f"the ImageNet weights of {backbone.name} are not on this machine and could not be downloaded: "
             f"{_short(error)}",
@@ -117,7 +114,7 @@ def _downloaded(build: Any, backbone: Backbone) -> Any:
 def _load_file(model: Any, file: Path) -> None:
     try:
         model.load_weights(file)
-    except Exception as error:  # h5py, Keras and zip each raise their own
+    except Exception as error:  # noqa: BLE001  # h5py, Keras and zip each raise their own
         raise WeightsUnavailable(
             f"{file} does not fit {model.name}: {_short(error)}", "give a Keras weights file of this network"
         ) from None

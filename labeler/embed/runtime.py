@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from labeler import faults
 from labeler.domain import LabelerError, Progress, WeightsUnavailable
-from labeler.embed.backbones import Backbone
+from labeler.embed.backbones import INT8, Backbone
+from labeler.embed.efficientnet_lite import PIXEL_MEAN, PIXEL_SCALE
 from labeler.pool.disk import make_folder, sync_folder
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Raise when the form of the compiled file changes; its name carries this.
 _FORMAT = 1
+
+_announced = False
 
 
 class Runtime(Protocol):
@@ -109,12 +112,15 @@ class _Session:
     def __init__(self, file: Path, backbone: Backbone) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(model_path=str(file), num_threads=1)
-        self._interpreter.allocate_tensors()
+        with _silent_stderr():
+            self._interpreter = Interpreter(model_path=str(file), num_threads=1)
+            self._interpreter.allocate_tensors()
         (entry,) = self._interpreter.get_input_details()
         # LiteRT lists outputs in any order; their names (Identity, Identity_1, ...) keep the order of the function.
         exits = sorted(self._interpreter.get_output_details(), key=lambda e: (len(e["name"]), e["name"]))
         size = backbone.input_size
+        if backbone.precision == INT8 and entry["quantization"] != (1 / PIXEL_SCALE, int(PIXEL_MEAN)):
+            raise ValueError(f"{file} scales its pixels otherwise")
         wanted = [(1, part.dimension) for part in backbone.parts]
         if tuple(entry["shape"]) != (1, size, size, 3) or [tuple(e["shape"]) for e in exits] != wanted:
             raise ValueError(f"{file} is another network")
@@ -130,6 +136,29 @@ class _Session:
             (part,) = self._interpreter.get_tensor(index)
             vector[start : start + len(part)] = part
             start += len(part)
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep LiteRT from announcing its first XNNPACK delegate on stderr, for which it has no switch.
+
+    The descriptor is the whole process's, so other threads are silent too, for a few milliseconds: only the first
+    interpreter of a process is made under this.
+    """
+    global _announced
+    if _announced:
+        yield
+        return
+    _announced = True
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 # ----------------------------------------------------------------------------------------------------- conversion

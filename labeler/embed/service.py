@@ -41,7 +41,7 @@ class Embedded:
         failed: the others, each with a short reason.
     """
 
-    vectors: NDArray[np.float16]
+    vectors: NDArray[np.floating[Any]]
     kept: NDArray[np.int64]
     failed: list[tuple[ImageRef, str]]
 

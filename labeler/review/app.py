@@ -24,7 +24,20 @@ if TYPE_CHECKING:
 
 #: Our modules are fetched by `import`, which starts once Gradio has built the page; named here they come with it.
 _STYLES = ("look", "label", "stage", "panel", "model", "phone")
-_MODULES = ("label", "batch", "clock", "images", "input", "keys", "memory", "outbox", "server", "view", "waiting", "words")
+_MODULES = (
+    "label",
+    "batch",
+    "clock",
+    "images",
+    "input",
+    "keys",
+    "memory",
+    "outbox",
+    "server",
+    "view",
+    "waiting",
+    "words",
+)
 
 
 def create_app(workspace: Workspace) -> FastAPI:

@@ -32,23 +32,24 @@ from tests.workspaces import draw
 PROBE = """
 () => {
   const stage = document.querySelector(".lb-frame");
-  window.probe = { times: [] };
-  const painted = (then) => requestAnimationFrame(() => {
+  window.probe = { times: [], pressed: null };
+  const painted = (pressed) => requestAnimationFrame(() => {
     const channel = new MessageChannel();
-    channel.port1.onmessage = then;
+    channel.port1.onmessage = () => window.probe.times.push(performance.now() - pressed);
     channel.port2.postMessage(0);
   });
   window.addEventListener("keydown", (event) => { // before the page itself hears of it
-    const before = stage.firstElementChild?.src;
-    const done = () => painted(() => window.probe.times.push(performance.now() - event.timeStamp));
-    if (event.key === "q") return done();
-    const look = () => {
-      const picture = stage.firstElementChild;
-      if (picture && picture.src !== before && picture.complete && picture.naturalWidth > 0) done();
-      else requestAnimationFrame(look);
-    };
-    queueMicrotask(look);
+    if (event.key === "q") painted(event.timeStamp);
+    else window.probe.pressed = event.timeStamp;
   }, { capture: true });
+  new MutationObserver(() => { // right after the page has put the next image on the stage
+    const { pressed } = window.probe;
+    if (pressed === null) return;
+    window.probe.pressed = null;
+    const picture = stage.firstElementChild;
+    if (picture.complete && picture.naturalWidth > 0) painted(pressed);
+    else picture.addEventListener("load", () => painted(pressed), { once: true });
+  }).observe(stage, { childList: true });
 }
 """
 

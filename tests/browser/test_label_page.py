@@ -64,6 +64,9 @@ def _labelled(opened: Workspace) -> list[ImageRef]:
 def test_confirm_correct_skip(visitor: Visitor, record: Workspace) -> None:
     batch = record.batch("local")
     first, second, third, fourth = batch.items[:4]
+    suggested = visitor.page.locator('.lb-class[data-suggested="true"]')
+    assert suggested.locator(".lb-name").inner_text() == first.predicted
+    assert visitor.text("guess") == f"looks like {first.predicted}"
     visitor.press("Enter", " ")
     visitor.press("2" if third.predicted == "round" else "1")
     visitor.press("1" if fourth.predicted == "round" else "2")
@@ -74,6 +77,9 @@ def test_confirm_correct_skip(visitor: Visitor, record: Workspace) -> None:
     assert [row.label for row in rows[:2]] == [first.predicted, second.predicted]
     assert rows[2].label != third.predicted
     assert all(row.elapsed_ms is not None for row in rows)
+    visitor.press("ArrowLeft", "ArrowLeft")
+    assert visitor.page.locator('.lb-class[aria-pressed="true"] .lb-name').inner_text() == rows[3].label
+    assert visitor.text("verdict") == f"Answered: {rows[3].label}"
     marks = visitor.page.locator(".lb-thumb").evaluate_all("all => all.slice(0, 6).map((e) => e.ariaLabel)")
     assert marks[4:] == ["Image 5: skipped", "Image 6: no answer yet"]
     assert marks[0] == f"Image 1: {first.predicted}"
@@ -144,6 +150,7 @@ def test_browsing_zoom_and_help(visitor: Visitor) -> None:
     assert page.locator(".lb-thumb[aria-current]").get_attribute("aria-label") == "Image 3: no answer yet"
     visitor.press("ArrowLeft")
     assert alt.get_attribute("alt") == "Image 2 of 20"
+    assert page.locator('.lb-class[aria-pressed="true"]').count() == 0
     page.locator(".lb-thumb").nth(4).click()
     assert alt.get_attribute("alt") == "Image 5 of 20"
     visitor.press("z")

@@ -91,6 +91,8 @@ export class View {
     this.buttons.forEach((button, index) => {
       const name = batch.classes[index];
       const suggested = name === item.predicted;
+      button.setAttribute("aria-pressed", String(item.answer?.label === name));
+      button.dataset.suggested = String(suggested);
       button.setAttribute("aria-description", suggested ? word("answers.suggested") : "");
     });
     const { verdict } = this.parts;
@@ -120,8 +122,12 @@ export class View {
     this.current = this.strip[at].button;
     this.current.setAttribute("aria-current", "true");
     const { strip } = this.parts;
-    const row = this.strip[at].row;
-    strip.scrollTo({ left: row.offsetLeft - (strip.clientWidth - row.clientWidth) / 2 });
+    const { row } = this.strip[at];
+    // In the frame's own turn: asked for now, the place would cost a layout more before the image is painted.
+    requestAnimationFrame(() => {
+      if (row !== this.strip[at]?.row) return;
+      strip.scrollTo({ left: row.offsetLeft - (strip.clientWidth - row.clientWidth) / 2 });
+    });
   }
 
   drawTop(batch) {
