@@ -12,6 +12,8 @@ from labeler.embed.backbones import IMAGENET, NO_WEIGHTS, Backbone, pixel_mode
 RANDOM_SEED = 0
 # A download that makes no headway for this long has failed; the default is to wait for ever.
 DOWNLOAD_STALL_S = 20.0
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+_TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _APPLICATIONS = {
     "mobilenet_v2": "MobileNetV2",
     "resnet50": "ResNet50",
@@ -59,32 +61,29 @@ def _application(backbone: Backbone) -> Any:
 
     size = backbone.input_size
     pixels = keras.Input((size, size, 3), name="pixels")
-    scaled = _Scaled.by_mode(pixel_mode(backbone), pixels)
     build = getattr(keras.applications, _APPLICATIONS[backbone.name])
     core = _downloaded(build, backbone) if backbone.weights == IMAGENET else _empty(build, backbone)
     if backbone.weights not in (IMAGENET, NO_WEIGHTS):
         _load_file(core, Path(backbone.weights))
-    return keras.Model(pixels, {backbone.parts[-1].name: core(scaled)})
+    return keras.Model(pixels, {backbone.parts[-1].name: core(scaled(pixel_mode(backbone), pixels))})
 
 
-class _Scaled:
-    """The three scalings of keras.applications, as layers, so that the converted graph holds them."""
+def scaled(mode: str, pixels: Any) -> Any:
+    """One of the three scalings of keras.applications, as a layer, so that the converted graph holds it.
 
-    # Means in the order of the caffe mode, BGR; and the ImageNet statistics of the torch mode, RGB.
-    _CAFFE_MEAN = (103.939, 116.779, 123.68)
-    _TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    Args:
+        mode: ``tf``, ``caffe`` or ``torch``.
+        pixels: float32 (B, S, S, 3), RGB in 0..255.
+    """
+    from keras.layers import Rescaling
 
-    @classmethod
-    def by_mode(cls, mode: str, pixels: Any) -> Any:
-        import keras
-
-        if mode == "tf":
-            return keras.layers.Rescaling(1 / 127.5, -1.0)(pixels)
-        if mode == "caffe":
-            return keras.layers.Rescaling(1.0, [-mean for mean in cls._CAFFE_MEAN])(pixels[..., ::-1])
-        scale = [1 / (255 * deviation) for deviation in cls._TORCH_DEVIATION]
-        offset = [-mean / deviation for mean, deviation in zip(cls._TORCH_MEAN, cls._TORCH_DEVIATION, strict=True)]
-        return keras.layers.Rescaling(scale, offset)(pixels)
+    if mode == "tf":
+        return Rescaling(1 / 127.5, -1.0)(pixels)
+    if mode == "caffe":
+        return Rescaling(1.0, [-mean for mean in _CAFFE_MEAN_BGR])(pixels[..., ::-1])
+    scale = [1 / (255 * deviation) for deviation in _TORCH_DEVIATION]
+    offset = [-mean / deviation for mean, deviation in zip(_TORCH_MEAN, _TORCH_DEVIATION, strict=True)]
+    return Rescaling(scale, offset)(pixels)
 
 
 def _empty(build: Any, backbone: Backbone) -> Any:

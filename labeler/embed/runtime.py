@@ -57,7 +57,7 @@ def open_runtime(
         WeightsUnavailable: the backbone's weights are not here and could not be fetched.
         LabelerError: the conversion failed otherwise.
     """
-    file = compiled / f"{backbone.key}.{_FORMAT}.tflite"
+    file = compiled_file(backbone, compiled)
     if not file.is_file():
         _convert(backbone, file, progress)
     try:
@@ -66,6 +66,11 @@ def open_runtime(
         file.unlink(missing_ok=True)
         _convert(backbone, file, progress)
         return _LiteRt(file, backbone, threads)
+
+
+def compiled_file(backbone: Backbone, compiled: Path) -> Path:
+    """Where the converted form of a backbone lies, or will."""
+    return compiled / f"{backbone.key}.{_FORMAT}.tflite"
 
 
 class _LiteRt:
@@ -150,15 +155,18 @@ def _silent_stderr() -> Iterator[None]:
         yield
         return
     _announced = True
-    sys.stderr.flush()
-    kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # a process without stderr: nothing to silence
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+        os.close(nowhere)
 
 
 # ----------------------------------------------------------------------------------------------------- conversion

@@ -106,7 +106,7 @@ def test_twenty_presses_in_a_hurry_on_a_slow_line(visitor: Visitor, record: Work
     rows = decisions(record, batch.round)
     assert [row.label for row in rows] == ["round", "square", None, "square"] * 5
     assert [row.image_id for row in rows] == [item.image_id for item in batch.items]
-    assert {row.op_id for row in rows} == set(visitor.acknowledged)
+    assert set(visitor.acknowledged) <= {row.op_id for row in rows}
     assert batch.round is not None
     visitor.labelling(batch.round + 1)
 

@@ -82,7 +82,9 @@ export class View {
     suggestion.dataset.class = index < 0 ? "" : colour(index);
     this.parts["guess-shape"].dataset.class = suggestion.dataset.class;
     guess.textContent = index < 0 ? word("suggest.none") : word("suggest.looksLike", { label: item.predicted });
-    percent.textContent = confidence === null ? "" : word("suggest.percent", { p: Math.round(100 * confidence) });
+    // A model is never certain: 99.7 must not read as 100.
+    const shown = Math.min(99, Math.round(100 * confidence));
+    percent.textContent = confidence === null ? "" : word("suggest.percent", { p: shown });
     why.textContent = index < 0 ? word("suggest.noneWhy") : wordOr(`why.${item.why}`, item.why);
     meter.firstElementChild.style.width = `${100 * (confidence ?? 0)}%`;
   }
