@@ -66,7 +66,7 @@ def keras_lite0() -> Any:
 @pytest.fixture(scope="session")
 def faces(photographs: Path) -> dict[str, Sequence[Path]]:
     """100 photographs of each class, the same in every run."""
-    chosen = {}
+    chosen: dict[str, Sequence[Path]] = {}
     for name in ("withMask", "withoutMask"):
         files = sorted((photographs / name).iterdir())
         chosen[name] = random.Random(1).sample(files, 100)

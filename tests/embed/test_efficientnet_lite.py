@@ -36,7 +36,7 @@ class Tensor:
     """Pickles as PyTorch's tensors do in the old format."""
 
     def __init__(self, storage: Storage, offset: Any, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> None:
-        self.arguments = (storage, offset, shape, strides, False, collections.OrderedDict())
+        self.arguments: tuple[Any, ...] = (storage, offset, shape, strides, False, collections.OrderedDict())
 
     def __reduce__(self) -> Any:
         return sys.modules["torch._utils"]._rebuild_tensor_v2, self.arguments
