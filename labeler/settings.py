@@ -70,6 +70,11 @@ def environment_name(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
 
+def as_text(value: Any) -> str:
+    """A value as the environment holds it; :func:`load` reads it back."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
 def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings of the workspace at ``root``.
 
@@ -165,8 +170,8 @@ def rows(settings: Settings) -> list[dict[str, Any]]:
         shown.append(
             {
                 "name": name,
-                "value": ",".join(value) if isinstance(value, tuple) else value,
-                "default": ",".join(default) if isinstance(default, tuple) else default,
+                "value": as_text(value) if isinstance(value, tuple) else value,
+                "default": as_text(default) if isinstance(default, tuple) else default,
                 "environment": environment_name(name),
                 "help": text,
             }

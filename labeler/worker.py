@@ -20,7 +20,7 @@ from labeler.domain import JobState, LabelerError, Progress
 from labeler.record import jobs
 from labeler.record.store import Store
 from labeler.rounds.engine import ROUND_JOB, Workspace
-from labeler.settings import environment_name
+from labeler.settings import as_text, environment_name
 from labeler.workspace import WorkspacePaths, exclusive
 
 POLL_S = 0.2
@@ -39,8 +39,9 @@ def start(paths: WorkspacePaths, overrides: Mapping[str, object] | None = None) 
         overrides: settings that differ from the environment and ``labeler.toml``.
     """
     command = [sys.executable, "-m", "labeler.worker", "--workspace", str(paths.root), "--parent", str(os.getpid())]
-    given = {environment_name(name): str(value) for name, value in (overrides or {}).items()}
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **given})
+    given = {environment_name(name): as_text(value) for name, value in (overrides or {}).items()}
+    # A session of its own: Ctrl+C is meant for the server, which stops its worker itself.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **given}, start_new_session=True)
 
 
 def run(workspace: Workspace, parent: int | None) -> None:

@@ -1,4 +1,16 @@
-"""Fast CPU inference of a frozen backbone: LiteRT with XNNPACK, one interpreter per thread."""
+"""Fast CPU inference of a frozen backbone: LiteRT with XNNPACK, one interpreter per thread.
+
+Why LiteRT. EfficientNet-Lite0 on two busy virtual cores of a Xeon with AMX, in turn in one process, two threads each;
+processor milliseconds per image (median of 7) and the least cosine to Keras over 48 photographs:
+
+    Keras predict 31.1    tf.function 30.0         (cosine 1)
+    LiteRT float32 16.6   ONNX Runtime 16.5   OpenVINO float32 14.9    (1.00000)
+    LiteRT float16 12.0   (.99975)    OpenVINO bfloat16 9.5   (.9983)
+    LiteRT int8 10.3   OpenVINO int8 10.7 (the same file), 11.4 (its own quantiser)    (.93 to .94)
+
+In float32 the three differ little; LiteRT is a third of OpenVINO's size on disk, starts in 0.04 s, and reads what
+TensorFlow itself writes. Its float16 is offered only by an API that fills stderr with notices.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +21,7 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,6 +180,28 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+_STDERR = 2
+_one_at_a_time = threading.Lock()
+
+
+@contextlib.contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    """Keep LiteRT's announcement of its delegate off the terminal: it goes past Python and knows no log level.
+
+    Errors are not lost: they arrive as exceptions. One thread at a time, or the second would save the first one's
+    closed stderr and put that back for good.
+    """
+    with _one_at_a_time:
+        saved, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, _STDERR)
+            yield
+        finally:
+            os.dup2(saved, _STDERR)
+            os.close(saved)
+            os.close(nowhere)
 
 
 # ----------------------------------------------------------------------------------------------------- conversion

@@ -215,8 +215,32 @@ def waiting(session: Session, round_id: int) -> list[Proposal]:
 
 
 def undecided(session: Session, round_id: int) -> int:
-    """How many images of a round's batch wait for a decision."""
-    return len(waiting(session, round_id))
+    """How many images of a round's batch wait for a decision.
+
+    Asked after every decision, so it reads four columns instead of whole rows, as :func:`waiting` does.
+    """
+    batch = select(ProposalRow.image_id).join(Image, Image.id == ProposalRow.image_id)
+    ids = set(session.scalars(batch.where(ProposalRow.round_id == round_id, ~Image.missing)))
+    newest = select(func.max(DecisionRow.id)).where(DecisionRow.image_id.in_(ids)).group_by(DecisionRow.image_id)
+    columns = select(DecisionRow.image_id, DecisionRow.action, DecisionRow.round_id, DecisionRow.supersedes)
+    decided, undone = set(), []
+    for image, action, of_round, supersedes in session.execute(columns.where(DecisionRow.id.in_(newest))):
+        if action == Action.UNDO.value:
+            undone.append(supersedes)
+        elif of_round == round_id:
+            decided.add(image)
+    if undone:
+        before = select(DecisionRow.supersedes).where(DecisionRow.id.in_(undone), DecisionRow.supersedes.is_not(None))
+        in_force = select(DecisionRow.image_id).where(DecisionRow.id.in_(before), DecisionRow.round_id == round_id)
+        decided.update(session.scalars(in_force))
+    return len(ids - decided)
+
+
+def predictions(session: Session, round_id: int, image_ids: Sequence[int]) -> dict[int, str | None]:
+    """What the model said of these images of a round when it proposed them."""
+    query = select(ProposalRow.image_id, ProposalRow.predicted)
+    query = query.where(ProposalRow.round_id == round_id, ProposalRow.image_id.in_(image_ids))
+    return {row.image_id: row.predicted for row in session.execute(query)}
 
 
 def decision_counts(session: Session, round_id: int) -> dict[str, int]:

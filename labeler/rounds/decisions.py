@@ -41,7 +41,8 @@ def record(
     known = queries.known_operations(session, [answer.op_id for answer in answers])
     known_images = images.images_by_sha(session, [answer.sha256 for answer in answers])
     in_force = queries.decisions_in_force(session, [image.id for image in known_images.values()])
-    predicted = _predictions(session, round_row)
+    ids = [image.id for image in known_images.values()]
+    predicted = queries.predictions(session, round_row.id, ids) if round_row is not None else {}
     receipts = []
     for answer in answers:
         image = known_images.get(answer.sha256)
@@ -56,12 +57,6 @@ def record(
     if round_row is not None:
         _advance(session, round_row)
     return receipts
-
-
-def _predictions(session: Session, round_row: Round | None) -> Mapping[int, str | None]:
-    if round_row is None:
-        return {}
-    return {proposal.image_id: proposal.predicted for proposal in queries.proposals(session, round_row.id)}
 
 
 def _decide(

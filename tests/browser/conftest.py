@@ -26,21 +26,27 @@ POOL = 250
 TRAP = '"><img src=x onerror=alert(1)>${alert(2)}{{value}}.png'
 
 
-@pytest.fixture(scope="package")  # it keeps an event loop running, which others must not find
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Asked for before anything is built: without a browser nothing has to be."""
     path = chromium()
     if path is None:
         if os.environ.get("CI", "").lower() in {"1", "true"}:
             pytest.fail("no Chromium: the page cannot be tested")
         pytest.skip("no Chromium here (chromium, chromium-browser or google-chrome): the page is not tested")
+    return path
+
+
+@pytest.fixture(scope="package")  # it keeps an event loop running, which others must not find
+def browser(chromium_path: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium_path, headless=True, args=FLAGS)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def proposed(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
+def proposed(chromium_path: str, tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     """A workspace whose first round of 50 is proposed, cold; to be copied. One file name is a trap."""
     root = tmp_path_factory.mktemp("proposed") / "w"
     paths = workspaces.create(root, CLASSES)
@@ -85,7 +91,7 @@ def truth(opened: Workspace, image_id: int) -> str:
 
 @pytest.fixture(scope="package")
 def shared(trained: Path, tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Server]:
-    """One server for all tests that leave it running. Asks for the browser first: without one none starts."""
+    """One server for all tests that leave it running."""
     root = tmp_path_factory.mktemp("shared") / "w"
     shutil.copytree(trained, root)
     server = Server(root).start()
