@@ -75,8 +75,15 @@ class WorkspacePaths:
         return self.root.joinpath(*parts)
 
     def relative(self, file: Path) -> str:
-        """The workspace-relative POSIX path of a file below the root."""
-        return file.relative_to(self.root).as_posix()
+        """The workspace-relative POSIX path of a file below the root.
+
+        Raises:
+            ValueError: the file is not below the root.
+        """
+        root, text = f"{self.root}{os.sep}", str(file)
+        if not text.startswith(root):
+            raise ValueError(f"{file} is not below {self.root}")
+        return text[len(root) :].replace(os.sep, "/")
 
 
 def find(directory: Path | None = None) -> WorkspacePaths:

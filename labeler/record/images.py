@@ -88,9 +88,10 @@ def set_missing(session: Session, image_ids: Sequence[int], missing: bool) -> No
         session.execute(update(Image).where(Image.id.in_(block)).values(missing=missing))
 
 
-def set_path(session: Session, image_id: int, path: str) -> None:
-    """Note where an image's file lies now."""
-    session.execute(update(Image).where(Image.id == image_id).values(path=path, missing=False))
+def set_paths(session: Session, paths: Mapping[int, str]) -> None:
+    """Note where images' files lie now."""
+    rows: list[dict[str, Any]] = [{"id": image, "path": path, "missing": False} for image, path in paths.items()]
+    session.execute(update(Image), rows)
 
 
 def signatures(session: Session) -> list[tuple[int, str, int | None]]:

@@ -122,11 +122,13 @@ def images_moving(session: Session) -> set[int]:
     return set(session.scalars(select(MoveRow.image_id).where(MoveRow.state == MoveState.PENDING.value)))
 
 
-def move_done(session: Session, move: PendingMove, final_path: str) -> None:
-    """Close a move: the file lies there now, durably."""
-    values = {"state": MoveState.DONE.value, "final_path": final_path, "done_at": now(), "error": None}
-    session.execute(update(MoveRow).where(MoveRow.id == move.id).values(**values))
-    images.set_path(session, move.image_id, final_path)
+def moves_done(session: Session, moved: Sequence[tuple[PendingMove, str]]) -> None:
+    """Close moves: each file lies at its final path now, durably."""
+    if not moved:
+        return
+    closed = {"state": MoveState.DONE.value, "done_at": now(), "error": None}
+    session.execute(update(MoveRow), [{"id": move.id, "final_path": path, **closed} for move, path in moved])
+    images.set_paths(session, {move.image_id: path for move, path in moved})
 
 
 def move_failed(session: Session, move: PendingMove, error: str, *, vanished: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from labeler import faults
@@ -220,7 +220,7 @@ def label_of(relative: str, classes: Sequence[str]) -> tuple[Split | None, str |
 
     ``pools/Train/withMask/a.jpg`` gives (TRAIN, "withMask"); ``pools/Train/cats/a.jpg`` gives (None, None).
     """
-    parts = PurePosixPath(relative).parts
+    parts = relative.split("/")  # asked for every file of every scan: no path objects here
     split = next((split for split in Split if len(parts) > 2 and parts[1] == split.folder), None)
     if split is None:
         return None, None

@@ -52,10 +52,11 @@ def _request(paths: WorkspacePaths, move: PendingMove) -> mover.MoveRequest:
 
 def _mark(store: Store, paths: WorkspacePaths, wave: list[PendingMove], outcomes: list[mover.MoveOutcome]) -> None:
     with store.write() as session:
-        for move, outcome in zip(wave, outcomes, strict=True):
-            if outcome.final is not None:
-                queries.move_done(session, move, paths.relative(outcome.final))
-            else:
+        pairs = list(zip(wave, outcomes, strict=True))
+        finals = [(move, outcome.final) for move, outcome in pairs if outcome.final is not None]
+        queries.moves_done(session, [(move, paths.relative(final)) for move, final in finals])
+        for move, outcome in pairs:
+            if outcome.final is None:
                 vanished = isinstance(outcome.error, VanishedFile)
                 queries.move_failed(session, move, str(outcome.error), vanished=vanished)
 

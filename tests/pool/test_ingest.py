@@ -199,7 +199,7 @@ def test_threads_work_side_by_side(noise: Make, write: Write, monkeypatch: pytes
         together.wait()  # passes only when three files are in work at once
         return decode.read(file, max_pixels=max_pixels)
 
-    monkeypatch.setattr(ingest, "read", read)
+    monkeypatch.setattr(decode, "read", read)
     assert all(isinstance(outcome, Accepted) for outcome in outcomes(files, threads=3))
 
 
@@ -214,7 +214,7 @@ def test_an_error_of_the_program_is_not_blamed_on_the_file(
     def wrong(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(ingest, "facts", wrong)
+    monkeypatch.setattr(decode, "facts", wrong)
     with pytest.raises(ZeroDivisionError):
         outcomes([write("a.png", noise(1), "PNG")])
 
@@ -229,7 +229,7 @@ def test_interrupt_stops_promptly(noise: Make, write: Write, monkeypatch: pytest
             release.wait(30)
         return file.read_bytes()
 
-    monkeypatch.setattr(ingest, "read", read)
+    monkeypatch.setattr(decode, "read", read)
     files = [write("a.png", noise(1), "PNG")] * 50
     found = examine(files, root=None, max_pixels=MAX, threads=2)
     next(found)
