@@ -21,7 +21,7 @@ from PIL import Image
 
 from labeler import faults
 from labeler.domain import LabelerError, MoveError, Progress, VanishedFile
-from labeler.pool import decode, ingest
+from labeler.pool import decode
 from labeler.pool.ingest import TAKE_FAULT_POINTS, Accepted, Rejected, examine, take_in, walk
 from labeler.pool.mover import sweep
 from labeler.pool.names import TEMP_PREFIX
