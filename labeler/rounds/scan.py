@@ -162,7 +162,7 @@ def _adopt(
 def _storable(outcome: ingest.Accepted, paths: WorkspacePaths) -> ingest.Accepted:
     """The same file, renamed where its name is no valid text: neither the record nor a page could hold it."""
     path = paths.relative(outcome.file)
-    if path.isprintable() and _is_text(path):
+    if path.isprintable():  # which undecodable bytes in a name are not, either
         return outcome
     parts = PurePosixPath(path).parts
     depth = 2 if parts[1] == Split.UNLABELLED.folder else 3
@@ -170,14 +170,6 @@ def _storable(outcome: ingest.Accepted, paths: WorkspacePaths) -> ingest.Accepte
     sha256 = outcome.facts.sha256
     name = ingest.safe_name(outcome.file.name, sha256[:16])
     return ingest.Accepted(mover.move(outcome.file, folder, name=name, sha256=sha256), outcome.facts)
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _put_aside(store: Store, paths: WorkspacePaths, rejected: Sequence[ingest.Rejected], report: ScanReport) -> None:

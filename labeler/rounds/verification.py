@@ -53,7 +53,7 @@ def verify(store: Store, paths: WorkspacePaths, settings: Settings, *, repair: b
         repaired = [difference for difference in found if difference not in left]
         found = left
     with store.read() as session:
-        checked = len(images.every(session))
+        checked = len(images.files(session))
     return {
         "clean": not found,
         "images": checked,
