@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PORT ?= 7860
 WORKSPACE ?= .
 
-.PHONY: help install demo test check bench serve lock
+.PHONY: help install demo test check bench serve screenshots lock
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ bench: install ## the benchmarks, one after the other
 
 serve: install ## the review page of the workspace WORKSPACE (default: here)
 	$(BIN)/labeler serve --workspace $(WORKSPACE) --port $(PORT)
+
+screenshots: install ## the pictures of the README, made anew from the real page (needs Chromium)
+	$(BIN)/python -m tests.browser.screenshots
 
 lock: ## pin every package anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from labeler import console
+from labeler import cli_users, console
 from labeler.domain import LabelerError
 from labeler.version import __version__
 
@@ -379,6 +379,9 @@ def serve(
     overrides = {name: value for name, value in given.items() if value is not None}
     values = load(paths.root).replace(**overrides)
     server.serve(paths, host=values.host, port=values.port, settings_overrides=overrides)
+
+
+app.add_typer(cli_users.app, name="users")
 
 
 @app.command()

@@ -43,6 +43,14 @@ class Action(enum.StrEnum):
     IMPORT = "import"
 
 
+#: The annotator in whose name several people's equal answers count.
+AGREEMENT = "agreement"
+
+#: Names that no person may take: they stand for the rule of agreement, for the scripted annotator, and for labels
+#: that came with the files.
+RESERVED_NAMES = frozenset({AGREEMENT, "oracle", "files"})
+
+
 class RoundState(enum.StrEnum):
     """Where a round stands. Only the transitions in :data:`TRANSITIONS` exist."""
 
@@ -74,6 +82,18 @@ class MoveState(enum.StrEnum):
 
     PENDING = "pending"
     DONE = "done"
+
+
+class Lane(enum.StrEnum):
+    """What a queue of the ranking is for.
+
+    MAIN is the order in which images are put before people one by one; GRID holds those the model is fairly sure of,
+    for pages of many at once; MISTAKES holds labelled images whose label the model most disputes.
+    """
+
+    MAIN = "main"
+    GRID = "grid"
+    MISTAKES = "mistakes"
 
 
 class JobState(enum.StrEnum):
@@ -173,6 +193,15 @@ class Answer:
     label: str | None
     op_id: str
     elapsed_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A remark about an image; it decides nothing. ``op_id`` as for an :class:`Answer`."""
+
+    sha256: str
+    text: str
+    op_id: str
 
 
 @dataclass(frozen=True, slots=True)

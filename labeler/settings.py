@@ -48,9 +48,18 @@ class Settings:
     seed: int = _setting(0, "seed of everything random", low=0)
     head_c: float = _setting(30.0, "inverse regularisation strength of the logistic-regression head", low=1e-6)
     refresh: str = _setting("auto", "what the retrain step refreshes", ("auto", "head", "finetune"))
+    overlap: int = _setting(1, "people who label each image independently before it counts", low=1)
+    lease_s: int = _setting(900, "seconds a batch stays with a person who does nothing", low=1)
+    retrain_after: int = _setting(0, "answers after which the model is retrained; 0: at the end of a batch", low=0)
+    patience_s: float = _setting(5.0, "seconds the next batch waits for a model that would change it much", low=0)
+    grid: int = _setting(24, "images on one page of the grid", low=1)
+    grid_confidence: float = _setting(0.8, "least probability of the suggestion on a page of the grid", low=0)
+    suggestion: str = _setting("show", "whether the page shows what the model suggests", ("show", "hide"))
+    explain: str = _setting("hide", "whether the page shows why an image was chosen", ("show", "hide"))
     annotator: str = _setting("local", "name under which decisions of this workspace's one user are recorded")
     host: str = _setting("127.0.0.1", "address the review page listens on")
     port: int = _setting(7860, "port the review page listens on; 0 picks a free one", low=0)
+    session_hours: int = _setting(168, "hours after which a signed-in browser has to sign in again", low=1)
 
     def replace(self, **changes: Any) -> Settings:
         """A copy with the given settings changed and checked.

@@ -1,4 +1,4 @@
-"""The process that finishes rounds and proposes the next ones while people label.
+"""The process that finishes rounds, trains, and renews the ranking while people label.
 
 A process of its own, niced: training inside the web server would make everybody wait for the interpreter's lock. It
 shares nothing with the server but the record: a job is a row, claimed in one transaction and settled in another.
@@ -19,7 +19,8 @@ from pathlib import Path
 from labeler.domain import JobState, LabelerError, Progress
 from labeler.record import jobs
 from labeler.record.store import Store
-from labeler.rounds.engine import ROUND_JOB, Workspace
+from labeler.rounds.engine import Workspace
+from labeler.rounds.handout import REFRESH_JOB
 from labeler.settings import as_text, environment_name
 from labeler.workspace import WorkspacePaths, exclusive
 
@@ -28,6 +29,7 @@ NICENESS = 10
 MAX_ATTEMPTS = 3
 LOCK_WAIT_S = 3600.0
 _PROGRESS_EVERY_S = 0.5
+_BEFORE_0002 = "round"  # what the job was called then; one may still wait in an old record
 _log = logging.getLogger("labeler.worker")
 
 
@@ -92,7 +94,7 @@ def work_once(workspace: Workspace) -> bool:
 
 
 def _do(workspace: Workspace, kind: str) -> str:
-    if kind == ROUND_JOB:
+    if kind in (REFRESH_JOB, _BEFORE_0002):
         return workspace.run_round_job()
     raise LabelerError(f"no job is called {kind!r}", "it was asked for by another version; ask again")
 

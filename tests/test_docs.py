@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from labeler import settings
+from labeler.rounds import Workspace
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -85,7 +87,7 @@ def test_the_readme_ends_in_a_labelled_trained_and_evaluated_pool(tmp_path: Path
     assert "record and disk agree" in output
     for label in ("withMask", "withoutMask"):
         assert any((tmp_path / "masks/pools/Train" / label).iterdir())
-    python = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    python = re.search(r"```python\n(from labeler import .*?)```", README, flags=re.DOTALL)
     assert python is not None
     done = subprocess.run(
         [sys.executable, "-c", python[1]],
@@ -98,6 +100,29 @@ def test_the_readme_ends_in_a_labelled_trained_and_evaluated_pool(tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert 0.5 < float(done.stdout) <= 1
+
+
+def test_the_client_of_the_readme_answers_a_batch(tmp_path: Path, built: Path) -> None:
+    """The example as it stands, against a real server on another port."""
+    from tests.browser.served import Server
+
+    shutil.copytree(built, tmp_path / "w")
+    with Workspace.open(tmp_path / "w", k=8) as ws:
+        ws.round()
+    client = re.search(r"```python\n(import json, uuid\n.*?)```", README, flags=re.DOTALL)
+    assert client is not None
+    server = Server(tmp_path / "w").start()
+    try:
+        program = client[1].replace("http://127.0.0.1:7860", server.url.rstrip("/"))
+        assert program != client[1]
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+        )
+    finally:
+        server.stop()
+    assert done.stdout.strip() == "[True, True, True]", done.stderr
+    with Workspace.open(tmp_path / "w") as ws:
+        assert ws.status()["labelled"] == 3
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "requirements.lock"])

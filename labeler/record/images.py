@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnExpressionArgument, Row, func, select, text, update
+from sqlalchemy import ColumnExpressionArgument, Row, bindparam, func, select, text, update
 from sqlalchemy.orm import Session
 
 from labeler.domain import Action, ImageRef, Split
-from labeler.record.tables import Base, DecisionRow, Image, Quarantined
+from labeler.record.tables import Base, DecisionRow, Image, Note, Quarantined
 
 #: SQLite admits 32,766 bound values in a statement; longer lists are asked in blocks of this many.
 _BLOCK = 10_000
@@ -28,13 +28,22 @@ def refs(session: Session, split: Split) -> list[ImageRef]:
     return [ImageRef(*row) for row in session.execute(query)]
 
 
+_BY_SHA = select(Image).where(Image.sha256.in_(bindparam("shas", expanding=True)))
+
+
 def images_by_sha(session: Session, shas: Sequence[str]) -> dict[str, Image]:
     """The rows of the given images; unknown ones are absent."""
     found: dict[str, Image] = {}
     for block in blocks(shas):
-        for image in session.scalars(select(Image).where(Image.sha256.in_(block))):
+        for image in session.scalars(_BY_SHA, {"shas": block}):
             found[image.sha256] = image
     return found
+
+
+def shas(session: Session, image_ids: Sequence[int]) -> dict[int, str]:
+    """The SHA-256 of each image."""
+    query = select(Image.id, Image.sha256).where(Image.id.in_(image_ids))
+    return {row.id: row.sha256 for row in session.execute(query)}
 
 
 def counts(session: Session) -> dict[str, dict[str | None, int]]:
@@ -48,7 +57,7 @@ def counts(session: Session) -> dict[str, dict[str | None, int]]:
 
 def skipped_ids(session: Session) -> set[int]:
     """Unlabelled images whose last decision was SKIP: somebody looked and could not say."""
-    last = select(func.max(DecisionRow.id)).group_by(DecisionRow.image_id).scalar_subquery()
+    last = select(func.max(DecisionRow.id)).where(~DecisionRow.opinion).group_by(DecisionRow.image_id).scalar_subquery()
     query = select(DecisionRow.image_id).where(DecisionRow.id.in_(last), DecisionRow.action == Action.SKIP.value)
     return set(session.scalars(query))
 
@@ -104,6 +113,20 @@ def set_near_duplicates(session: Session, changes: Mapping[int, int | None]) -> 
     """Point images at the earlier one that looks the same, or at none."""
     rows: list[dict[str, Any]] = [{"id": image, "near_duplicate_of": first} for image, first in changes.items()]
     session.execute(update(Image), rows)
+
+
+def flagged(session: Session, image_ids: Sequence[int]) -> set[int]:
+    """Those of the images that somebody wrote a note to."""
+    return set(session.scalars(select(Note.image_id).where(Note.image_id.in_(image_ids))))
+
+
+def add_note(session: Session, image_id: int, annotator_id: int, note: str, op_id: str) -> bool:
+    """Put a note on record; False when that op_id is there already."""
+    if session.scalar(select(Note.id).where(Note.op_id == op_id)) is not None:
+        return False
+    session.add(Note(image_id=image_id, annotator_id=annotator_id, text=note, op_id=op_id))
+    session.flush()
+    return True
 
 
 # --------------------------------------------------------------------------------------------------- set aside

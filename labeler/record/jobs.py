@@ -58,6 +58,13 @@ def any_waiting(session: Session) -> bool:
     return session.scalar(select(Job.id).where(Job.state == JobState.QUEUED.value).limit(1)) is not None
 
 
+_RUNNING = select(Job.id).where(Job.state == JobState.RUNNING.value).limit(1)
+
+
+def any_running(session: Session) -> bool:
+    return session.connection().scalar(_RUNNING) is not None
+
+
 def running(session: Session) -> list[Job]:
     return list(session.scalars(select(Job).where(Job.state == JobState.RUNNING.value)))
 

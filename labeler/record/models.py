@@ -23,9 +23,10 @@ def use(session: Session, version: ModelVersion) -> None:
 
 
 def latest_metrics(session: Session, version_id: int) -> Mapping[str, Any] | None:
-    """The newest evaluation of a model."""
+    """The newest evaluation of a model, without what it said of each image."""
     query = select(Evaluation.metrics).where(Evaluation.model_version_id == version_id)
-    return session.scalar(query.order_by(Evaluation.id.desc()).limit(1))
+    found = session.scalar(query.order_by(Evaluation.id.desc()).limit(1))
+    return {name: value for name, value in found.items() if name != "predictions"} if found is not None else None
 
 
 def next_name(session: Session) -> str:

@@ -1,33 +1,44 @@
-"""Decisions, the moves they ask for, rounds and their proposals. Functions take a session and never commit: the
+"""Decisions, rounds and their proposals. Functions take a session and never commit: the
 caller owns the transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, SQLColumnExpression, bindparam, func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from labeler.domain import (
     TRANSITIONS,
     UNFINISHED_STATES,
     Action,
     IllegalTransition,
-    MoveState,
     Proposal,
     RoundState,
 )
 from labeler.record import images
-from labeler.record.tables import Annotator, DecisionRow, Image, MoveRow, ProposalRow, Round, now
+from labeler.record.tables import Annotator, DecisionRow, Image, ProposalRow, Round, now
+
+#: What a reviewer says of an image.
+REVIEWED = (Action.CONFIRM.value, Action.CORRECT.value, Action.SKIP.value)
 
 # ---------------------------------------------------------------------------------------------------- decisions
 
 
+# Statements of the way from an answer to its acknowledgement are built once: composing one anew costs several times
+# what SQLite needs to carry it out.
+
+_ANNOTATOR = select(Annotator).where(Annotator.name == bindparam("name"))
+
+
+def find_annotator(session: Session, name: str) -> Annotator | None:
+    return session.scalar(_ANNOTATOR, {"name": name})
+
+
 def annotator(session: Session, name: str, kind: str = "person") -> Annotator:
     """The annotator of that name, made when there is none."""
-    found = session.scalar(select(Annotator).where(Annotator.name == name))
+    found = find_annotator(session, name)
     if found is None:
         found = Annotator(name=name, kind=kind)
         session.add(found)
@@ -35,13 +46,26 @@ def annotator(session: Session, name: str, kind: str = "person") -> Annotator:
     return found
 
 
+_NEWEST = (
+    select(func.max(DecisionRow.id))
+    .where(DecisionRow.image_id.in_(bindparam("images", expanding=True)), ~DecisionRow.opinion)
+    .group_by(DecisionRow.image_id)
+)
+_BY_ID = select(DecisionRow).where(DecisionRow.id.in_(bindparam("ids", expanding=True)))
+
+
 def decisions_in_force(session: Session, image_ids: Sequence[int]) -> dict[int, DecisionRow]:
-    """For each image the decision that counts now: the last one, or what an UNDO went back to. May be a SKIP."""
+    """For each image the decision that counts now: the last one, or what an UNDO went back to. May be a SKIP.
+
+    Opinions are passed over: they do not decide.
+    """
     in_force: dict[int, DecisionRow] = {}
     undone: dict[int, int] = {}
     for block in images.blocks(image_ids):
-        newest = select(func.max(DecisionRow.id)).where(DecisionRow.image_id.in_(block)).group_by(DecisionRow.image_id)
-        for row in session.scalars(select(DecisionRow).where(DecisionRow.id.in_(newest))):
+        newest = session.connection().scalars(_NEWEST, {"images": block}).all()
+        if not newest:  # most images that are asked about have no decision yet, and rows are dear to ask for
+            continue
+        for row in session.scalars(_BY_ID, {"ids": newest}):
             if row.action == Action.UNDO.value:
                 undone[row.image_id] = row.supersedes or 0
             else:
@@ -53,102 +77,88 @@ def decisions_in_force(session: Session, image_ids: Sequence[int]) -> dict[int, 
     return in_force
 
 
+_OPERATIONS = select(DecisionRow.id).where(DecisionRow.op_id.in_(bindparam("operations", expanding=True)))
+
+
 def known_operations(session: Session, op_ids: Sequence[str]) -> dict[str, DecisionRow]:
     """The decisions that are on record under these op_ids."""
     rows: dict[str, DecisionRow] = {}
     for block in images.blocks(op_ids):
-        for row in session.scalars(select(DecisionRow).where(DecisionRow.op_id.in_(block))):
-            rows[row.op_id] = row
+        found = session.connection().scalars(_OPERATIONS, {"operations": block}).all()
+        if found:
+            rows |= {row.op_id: row for row in session.scalars(_BY_ID, {"ids": found})}
     return rows
+
+
+_LAST_DECISION = select(func.max(DecisionRow.id))
 
 
 def last_decision_id(session: Session) -> int:
     """The number of the newest decision, 0 before the first: with it a training set is named exactly."""
-    return session.scalar(select(func.max(DecisionRow.id))) or 0
+    return session.connection().scalar(_LAST_DECISION) or 0
 
 
 def newest_in_force(session: Session) -> DecisionRow | None:
     """The newest decision of a reviewer that still counts: what the next undo takes back."""
-    reviewers = [Action.CONFIRM.value, Action.CORRECT.value, Action.SKIP.value]
-    query = select(DecisionRow).where(DecisionRow.action.in_(reviewers)).order_by(DecisionRow.id.desc())
-    for rows in session.scalars(query).partitions(200):
+    return next(iter(newest_decisions(session, limit=1)), None)
+
+
+def newest_decisions(
+    session: Session, *, limit: int, annotator_id: int | None = None, action: Action | None = None
+) -> list[DecisionRow]:
+    """The newest decisions of reviewers, or of one of them, that still count; newest first."""
+    wanted = REVIEWED if action is None else (action.value,)
+    query = select(DecisionRow).where(DecisionRow.action.in_(wanted), ~DecisionRow.opinion)
+    if annotator_id is not None:
+        query = query.where(DecisionRow.annotator_id == annotator_id)
+    found: list[DecisionRow] = []
+    for rows in session.scalars(query.order_by(DecisionRow.id.desc())).partitions(2 * limit):
         in_force = decisions_in_force(session, sorted({row.image_id for row in rows}))
-        for row in rows:
-            if in_force.get(row.image_id) is row:
-                return row
-    return None
+        found += [row for row in rows if in_force.get(row.image_id) is row]
+        if len(found) >= limit:
+            break
+    return found[:limit]
 
 
-# -------------------------------------------------------------------------------------------------------- moves
+def voices(session: Session, round_id: int, image_ids: Sequence[int]) -> dict[int, dict[int, DecisionRow]]:
+    """Of each image the opinions given in a round: annotator -> that person's last, unless taken back."""
+    found: dict[int, dict[int, DecisionRow]] = {}
+    query = select(DecisionRow).where(DecisionRow.opinion, DecisionRow.round_id == round_id)
+    for row in session.scalars(query.where(DecisionRow.image_id.in_(image_ids)).order_by(DecisionRow.id)):
+        of_image = found.setdefault(row.image_id, {})
+        if row.action == Action.UNDO.value:
+            of_image.pop(row.annotator_id, None)
+        else:
+            of_image[row.annotator_id] = row
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class PendingMove:
-    """A journalled move that is not known to be done, with what is needed to carry it out."""
-
-    id: int
-    image_id: int
-    sha256: str
-    source: str
-    folder: str
-    file_name: str
-
-
-def pending_moves(session: Session, limit: int = 1000) -> list[PendingMove]:
-    """The oldest pending moves, at most one per image: a second one starts where the first ends."""
-    first = select(func.min(MoveRow.id)).where(MoveRow.state == MoveState.PENDING.value).group_by(MoveRow.image_id)
-    query = select(MoveRow.id, MoveRow.image_id, Image.sha256, Image.path, MoveRow.folder, MoveRow.file_name)
-    query = query.join(Image, Image.id == MoveRow.image_id).where(MoveRow.id.in_(first)).order_by(MoveRow.id)
-    return [PendingMove(*row) for row in session.execute(query.limit(limit))]
-
-
-def count_pending(session: Session, round_id: int | None = None) -> int:
-    """How many moves are pending, of one round's decisions or of all."""
-    query = select(func.count()).select_from(MoveRow).where(MoveRow.state == MoveState.PENDING.value)
-    if round_id is not None:
-        query = query.join(DecisionRow, DecisionRow.id == MoveRow.decision_id).where(DecisionRow.round_id == round_id)
-    return session.scalar(query) or 0
-
-
-def count_blocking(session: Session, round_id: int) -> int:
-    """Pending moves of a round's decisions whose file has not vanished: these must be done before COMMITTED."""
-    query = select(func.count()).select_from(MoveRow).join(DecisionRow, DecisionRow.id == MoveRow.decision_id)
-    query = query.join(Image, Image.id == MoveRow.image_id).where(DecisionRow.round_id == round_id, ~Image.missing)
-    return session.scalar(query.where(MoveRow.state == MoveState.PENDING.value)) or 0
-
-
-def images_moving(session: Session) -> set[int]:
-    """Images with a move that is not known to be done."""
-    return set(session.scalars(select(MoveRow.image_id).where(MoveRow.state == MoveState.PENDING.value)))
-
-
-def moves_done(session: Session, moved: Sequence[tuple[PendingMove, str]]) -> None:
-    """Close moves: each file lies at its final path now, durably."""
-    if not moved:
-        return
-    closed = {"state": MoveState.DONE.value, "done_at": now(), "error": None}
-    session.execute(update(MoveRow), [{"id": move.id, "final_path": path, **closed} for move, path in moved])
-    images.set_paths(session, {move.image_id: path for move, path in moved})
-
-
-def move_failed(session: Session, move: PendingMove, error: str, *, vanished: bool) -> None:
-    """Leave a move pending and say why; a vanished file makes its image missing, the rows stay."""
-    session.execute(update(MoveRow).where(MoveRow.id == move.id).values(error=error))
-    if vanished:
-        images.set_missing(session, [move.image_id], True)
+def count_since(session: Session, decision_id: int) -> int:
+    """How many decisions that count were made after the one of that number."""
+    query = select(func.count()).select_from(DecisionRow)
+    return session.scalar(query.where(DecisionRow.id > decision_id, ~DecisionRow.opinion)) or 0
 
 
 # ------------------------------------------------------------------------------------------------------- rounds
 
 
 def unfinished_round(session: Session) -> Round | None:
-    """The round that is not over yet; there is never more than one."""
+    """The oldest round that is not over yet. While several people label there may be more."""
     states = [state.value for state in UNFINISHED_STATES]
     return session.scalar(select(Round).where(Round.state.in_(states)).order_by(Round.number).limit(1))
 
 
+def rounds_in(session: Session, states: Sequence[RoundState]) -> list[Round]:
+    """The rounds in one of the given states, oldest first."""
+    values = [state.value for state in states]
+    return list(session.scalars(select(Round).where(Round.state.in_(values)).order_by(Round.number)))
+
+
+_ROUND_BY_NUMBER = select(Round).where(Round.number == bindparam("number"))
+
+
 def round_by_number(session: Session, number: int) -> Round | None:
-    return session.scalar(select(Round).where(Round.number == number))
+    return session.scalar(_ROUND_BY_NUMBER, {"number": number})
 
 
 def every_round(session: Session) -> list[Round]:
@@ -202,47 +212,87 @@ def original_proposals(session: Session, round_id: int) -> list[Proposal]:
     ]
 
 
+def decided(round_id: int | SQLColumnExpression[int], image_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """Whether an image has a decision of that round which nobody took back: the round waits for it no longer."""
+    undo = aliased(DecisionRow)
+    taken_back = select(undo.id).where(
+        undo.supersedes == DecisionRow.id, undo.action == Action.UNDO.value, ~undo.opinion
+    )
+    made = select(DecisionRow.id).where(
+        DecisionRow.image_id == image_id,
+        DecisionRow.round_id == round_id,
+        DecisionRow.action.in_(REVIEWED),
+        ~DecisionRow.opinion,
+        ~taken_back.exists(),
+    )
+    return made.exists()
+
+
+def images_of(session: Session, proposal_ids: Collection[int]) -> list[int]:
+    """The images these proposals are about."""
+    return list(session.scalars(select(ProposalRow.image_id).where(ProposalRow.id.in_(proposal_ids))))
+
+
+def proposals_of(
+    session: Session, wanted: Collection[tuple[int, int]]
+) -> dict[tuple[int | None, int], tuple[int, ProposalRow]]:
+    """What rounds said of images: (round's row, image) -> (round's number, proposal)."""
+    query = select(Round.number, ProposalRow).join(Round, Round.id == ProposalRow.round_id)
+    query = query.where(ProposalRow.image_id.in_([image for _, image in wanted]))
+    query = query.where(ProposalRow.round_id.in_({of_round for of_round, _ in wanted}))
+    return {(row.round_id, row.image_id): (number, row) for number, row in session.execute(query)}
+
+
+def newest_proposal(session: Session, image_id: int) -> tuple[ProposalRow, str] | None:
+    """What the newest round that proposed an image said of it, and that round's strategy."""
+    query = select(ProposalRow, Round.strategy).join(Round, Round.id == ProposalRow.round_id)
+    row = session.execute(query.where(ProposalRow.image_id == image_id).order_by(Round.number.desc()).limit(1)).first()
+    return (row[0], row[1]) if row is not None else None
+
+
+_OPEN_IMAGES = (
+    select(ProposalRow.id, ProposalRow.image_id)
+    .join(Image, Image.id == ProposalRow.image_id)
+    .where(ProposalRow.round_id == bindparam("round"), ~Image.missing)
+    .where(~decided(ProposalRow.round_id, ProposalRow.image_id))
+    .order_by(ProposalRow.rank)
+)
+
+
+def open_images(session: Session, round_id: int) -> list[tuple[int, int]]:
+    """Proposal and image of what a round waits for, in rank order; a vanished file waits for none."""
+    return [(row[0], row[1]) for row in session.connection().execute(_OPEN_IMAGES, {"round": round_id})]
+
+
 def waiting(session: Session, round_id: int) -> list[Proposal]:
-    """The images of a round's batch without a decision of that round in force; a vanished file waits for none."""
-    batch = proposals(session, round_id)
-    ids = [proposal.image_id for proposal in batch]
-    in_force = decisions_in_force(session, ids)
-    missing = set(session.scalars(select(Image.id).where(Image.id.in_(ids), Image.missing)))
-    return [
-        proposal
-        for proposal in batch
-        if proposal.image_id not in missing
-        and (proposal.image_id not in in_force or in_force[proposal.image_id].round_id != round_id)
-    ]
+    """The images of a round's batch that wait for a decision."""
+    left = {image for _, image in open_images(session, round_id)}
+    return [proposal for proposal in proposals(session, round_id) if proposal.image_id in left]
+
+
+_UNDECIDED = (
+    select(func.count())
+    .select_from(ProposalRow)
+    .join(Image, Image.id == ProposalRow.image_id)
+    .where(ProposalRow.round_id == bindparam("round"), ~Image.missing)
+    .where(~decided(ProposalRow.round_id, ProposalRow.image_id))
+)
 
 
 def undecided(session: Session, round_id: int) -> int:
-    """How many images of a round's batch wait for a decision.
+    """How many images of a round's batch wait for a decision; asked after every one, so it is one statement."""
+    return session.connection().scalar(_UNDECIDED, {"round": round_id}) or 0
 
-    Asked after every decision, so it reads four columns instead of whole rows, as :func:`waiting` does.
-    """
-    batch = select(ProposalRow.image_id).join(Image, Image.id == ProposalRow.image_id)
-    ids = set(session.scalars(batch.where(ProposalRow.round_id == round_id, ~Image.missing)))
-    newest = select(func.max(DecisionRow.id)).where(DecisionRow.image_id.in_(ids)).group_by(DecisionRow.image_id)
-    columns = select(DecisionRow.image_id, DecisionRow.action, DecisionRow.round_id, DecisionRow.supersedes)
-    decided, undone = set(), []
-    for image, action, of_round, supersedes in session.execute(columns.where(DecisionRow.id.in_(newest))):
-        if action == Action.UNDO.value:
-            undone.append(supersedes)
-        elif of_round == round_id:
-            decided.add(image)
-    if undone:
-        before = select(DecisionRow.supersedes).where(DecisionRow.id.in_(undone), DecisionRow.supersedes.is_not(None))
-        in_force = select(DecisionRow.image_id).where(DecisionRow.id.in_(before), DecisionRow.round_id == round_id)
-        decided.update(session.scalars(in_force))
-    return len(ids - decided)
+
+_PREDICTIONS = select(ProposalRow.image_id, ProposalRow.predicted).where(
+    ProposalRow.round_id == bindparam("round"), ProposalRow.image_id.in_(bindparam("images", expanding=True))
+)
 
 
 def predictions(session: Session, round_id: int, image_ids: Sequence[int]) -> dict[int, str | None]:
     """What the model said of these images of a round when it proposed them."""
-    query = select(ProposalRow.image_id, ProposalRow.predicted)
-    query = query.where(ProposalRow.round_id == round_id, ProposalRow.image_id.in_(image_ids))
-    return {row.image_id: row.predicted for row in session.execute(query)}
+    rows = session.connection().execute(_PREDICTIONS, {"round": round_id, "images": image_ids})
+    return {row.image_id: row.predicted for row in rows}
 
 
 def decision_counts(session: Session, round_id: int) -> dict[str, int]:

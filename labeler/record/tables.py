@@ -22,16 +22,17 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from labeler.domain import Action, JobState, MoveState, RoundState, Split
+from labeler.domain import Action, JobState, Lane, MoveState, RoundState, Split
 
 #: The newest migration; a test holds it against the scripts. Comparing it with the stored one spares a warm start
 #: the import of Alembic.
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 
 def now() -> dt.datetime:
@@ -52,7 +53,7 @@ class Moment(TypeDecorator[dt.datetime]):
         return value.replace(tzinfo=dt.UTC) if value is not None else None
 
 
-def _one_of(column: str, values: type[Split | Action | RoundState | MoveState | JobState]) -> CheckConstraint:
+def _one_of(column: str, values: type[Split | Action | RoundState | MoveState | JobState | Lane]) -> CheckConstraint:
     listed = ", ".join(f"'{value.value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
@@ -75,7 +76,7 @@ class Image(Base):
     __tablename__ = "image"
     __table_args__ = (
         _one_of("split", Split),
-        Index(None, "split", "missing"),
+        Index(None, "split", "missing", "label"),  # holds all that counting needs
         # A vanished file's last path may be taken by a new one, so only present files claim theirs. (The migration
         # says the same for PostgreSQL; said here it would import that dialect, 0.1 s, at every start.)
         Index("uq_image_path", "path", unique=True, sqlite_where=text("NOT missing")),
@@ -201,6 +202,47 @@ class ProposalRow(Base):
     why: Mapped[str] = mapped_column(Text, default="")
 
 
+class Ranking(Base):
+    """An order of the pool that the worker made from a model; its newest row is the one batches are handed out from.
+
+    The rows stay as a history of how often the ranking was renewed; only the newest one's items are kept.
+    """
+
+    __tablename__ = "ranking"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
+    strategy: Mapped[str] = mapped_column(String(64))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    seed: Mapped[int]
+    backbone: Mapped[str] = mapped_column(String(64))
+    backbone_key: Mapped[str] = mapped_column(Text)
+    pool: Mapped[int]
+    pool_hash: Mapped[str] = mapped_column(String(64))
+    labelled: Mapped[int]  # labels the model had learned from
+    last_decision_id: Mapped[int]  # ... every decision up to this one
+    histogram: Mapped[list[int]] = mapped_column(JSON, default=list)  # the pool by uncertainty, equal bins from 0 to 1
+    timing: Mapped[dict[str, float]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[dt.datetime] = mapped_column(Moment, default=now)
+
+
+class RankingItem(Base):
+    """One image of the newest ranking. ``lane`` says what for: a queue of its own, by ``position``."""
+
+    __tablename__ = "ranking_item"
+    __table_args__ = (_one_of("lane", Lane), UniqueConstraint("lane", "position"), Index(None, "image_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ranking_id: Mapped[int] = mapped_column(ForeignKey("ranking.id"))
+    lane: Mapped[str] = mapped_column(String(16))
+    position: Mapped[int]
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    probability: Mapped[float | None]
+    uncertainty: Mapped[float | None]
+    predicted: Mapped[str | None] = mapped_column(String(64))
+    why: Mapped[str] = mapped_column(Text, default="")
+
+
 class Lease(Base):
     """An image handed to one annotator for a while, so that no two work on it at once."""
 
@@ -214,7 +256,11 @@ class Lease(Base):
 
 
 class DecisionRow(Base):
-    """Append-only. ``supersedes`` is the decision this one replaces (relabel) or takes back (undo)."""
+    """Append-only. ``supersedes`` is the decision this one replaces (relabel) or takes back (undo).
+
+    An ``opinion`` is one person's voice that does not decide by itself: with an overlap above 1 until enough agree,
+    and the answer of somebody who came after the image was decided.
+    """
 
     __tablename__ = "decision"
     __table_args__ = (_one_of("action", Action), Index(None, "image_id", "id"), Index(None, "round_id", "action"))
@@ -228,6 +274,20 @@ class DecisionRow(Base):
     label: Mapped[str | None] = mapped_column(String(64))
     supersedes: Mapped[int | None] = mapped_column(ForeignKey("decision.id"), index=True)
     elapsed_ms: Mapped[int | None]
+    opinion: Mapped[bool] = mapped_column(default=False, server_default=false())
+    created_at: Mapped[dt.datetime] = mapped_column(Moment, default=now)
+
+
+class Note(Base):
+    """What somebody wrote beside an image; empty for a flag without words."""
+
+    __tablename__ = "note"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    op_id: Mapped[str] = mapped_column(String(64), unique=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), index=True)
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id"))
+    text: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[dt.datetime] = mapped_column(Moment, default=now)
 
 

@@ -11,9 +11,10 @@ from fastapi.staticfiles import StaticFiles
 
 import labeler
 from labeler.domain import LabelerError
-from labeler.review import api
+from labeler.review import accounts, api, metrics, try_out
 from labeler.review.guard import Guard, Scope
 from labeler.review.skeletons import own_html
+from labeler.review.tabs import model as model_tab
 from labeler.review.words import PAGE, word
 from labeler.workspace import WorkspacePaths
 
@@ -23,39 +24,66 @@ if TYPE_CHECKING:
     from labeler.rounds import Workspace
 
 #: Our modules are fetched by `import`, which starts once Gradio has built the page; named here they come with it.
-_STYLES = ("look", "label", "stage", "panel", "model", "phone")
+_STYLES = ("look", "label", "people", "stage", "grid", "panel", "model", "charts", "gallery", "try", "phone")
 _MODULES = (
     "label",
     "batch",
     "clock",
+    "dialogs",
+    "explain",
+    "feed",
+    "grid",
+    "gridview",
+    "history",
     "images",
     "input",
     "keys",
     "memory",
     "outbox",
+    "panels",
+    "parts",
+    "people",
     "server",
+    "session",
+    "sheet",
+    "single",
+    "strip",
+    "swipe",
     "view",
     "waiting",
     "words",
+    "work",
+    "zoom",
 )
 
 
-def create_app(workspace: Workspace) -> FastAPI:
-    """The application over an open workspace, whose owner closes it afterwards."""
-    app = without_gradio(workspace)
+def create_app(workspace: Workspace, *, loopback: bool = True) -> FastAPI:
+    """The application over an open workspace, whose owner closes it afterwards.
+
+    Args:
+        workspace: what is labelled.
+        loopback: served to this machine only, so that nobody has to sign in while there is no account.
+    """
+    app = without_gradio(workspace, loopback=loopback)
     _mount_gradio(app, workspace)
     return app
 
 
-def without_gradio(workspace: Workspace) -> FastAPI:
+def without_gradio(workspace: Workspace, *, loopback: bool = True) -> FastAPI:
     """Guard, endpoints and the page's own files: all that labelling needs."""
     app = FastAPI(
         title="labeler", version=labeler.__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
-    app.include_router(api.router(workspace))
+    door = accounts.Door(workspace, f"labeler-{api.workspace_token(workspace)}", loopback=loopback)
+    counted = metrics.Metrics(workspace)
+    app.include_router(api.router(workspace, counted))
+    app.include_router(metrics.router(counted))
+    app.include_router(accounts.router(door))
+    app.include_router(model_tab.router(workspace))
+    app.include_router(try_out.router(workspace))
     app.add_exception_handler(LabelerError, api.labeler_error)
     app.mount("/static/app", PageFiles(directory=PAGE))
-    app.add_middleware(Guard, user=workspace.settings.annotator)
+    app.add_middleware(Guard, admit=door.admit)
     return app
 
 
@@ -112,13 +140,19 @@ def _keep_gradio_quiet(paths: WorkspacePaths) -> None:
 def _blocks(workspace: Workspace) -> Blocks:
     import gradio as gr
 
-    from labeler.review import insights
+    from labeler.review.tabs import mistakes, model, team, trying
 
     with gr.Blocks(title="labeler", analytics_enabled=False, fill_width=True) as blocks, gr.Tabs(elem_id="tabs"):
         with gr.Tab(word("tab.label"), id="label", elem_id="tab-label"):
             own_html("label.html", "label.js", elem_id="labelling")
-        with gr.Tab(word("tab.model"), id="model", elem_id="tab-model") as model_tab:
-            insights.build(workspace, model_tab)
+        with gr.Tab(word("tab.mistakes"), id="mistakes", elem_id="tab-mistakes") as tab:
+            mistakes.build(workspace, tab)
+        with gr.Tab(word("tab.model"), id="model", elem_id="tab-model") as tab:
+            model.build(workspace, tab)
+        with gr.Tab(word("tab.try"), id="try", elem_id="tab-try"):
+            trying.build()
+        with gr.Tab(word("tab.team"), id="team", elem_id="tab-team") as tab:
+            team.build(workspace, tab)
     blocks.queue(api_open=False)
     return blocks
 

@@ -1,16 +1,22 @@
 """The door in front of every request: who may ask, what may be asked for, and what every answer carries.
 
 Pure ASGI, because it stands in front of Gradio's event streams and must hand their bytes on one by one. It admits by
-list: a path that is not named here does not exist, so a new version of Gradio cannot open anything by itself.
+list (:mod:`labeler.review.openings`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from labeler.review.openings import BODIES, FOR_ADMINS, MAX_BODY, WITHOUT_SESSION, methods
+
+__all__ = ["ADMIN", "HEADERS", "MAX_BODY", "Admission", "Guard", "Message", "Receive", "Scope", "Send", "is_loopback"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,30 +24,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MAX_BODY = 256 * 1024
-METHODS = frozenset({"GET", "HEAD", "POST"})
-
-#: Paths of our own.
-OWN = frozenset({"/healthz", "/api/batch", "/api/decisions", "/api/round", "/api/openapi.json"})
-OWN_BELOW = ("/static/app/", "/image/")
-#: What Gradio's page needs to come up and to run the listeners of the Model tab; measured in a browser.
-GRADIO = frozenset(
-    {
-        "/",
-        "/config",
-        "/theme.css",
-        "/favicon.ico",
-        "/robots.txt",
-        "/manifest.json",
-        "/gradio_api/app_id",
-        "/gradio_api/startup-events",
-        "/gradio_api/theme.css",
-        "/gradio_api/queue/join",
-        "/gradio_api/queue/data",
-        "/gradio_api/reset",
-    }
-)
-GRADIO_BELOW = ("/static/", "/assets/", "/svelte/", "/gradio_api/heartbeat/")
+ADMIN = "admin"
+#: A body that stops coming for so long, or takes so long altogether, is given up: it would hold its place for ever.
+IDLE_S = 20.0
+WHOLE_S = 120.0
 
 #: Gradio evaluates its templates (`unsafe-eval`) and writes styles and one script into the page (`unsafe-inline`).
 POLICY = "; ".join(
@@ -58,23 +44,52 @@ POLICY = "; ".join(
         "form-action 'self'",
     )
 )
+#: The sign-in page is ours alone and holds no script.
+LOGIN_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+    )
+)
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # With `no-referrer` browsers send `Origin: null` with a form, and signing in and out are forms.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
+_LOGIN_HEADERS = ((b"content-security-policy", LOGIN_POLICY.encode()), *HEADERS[1:])
 _FIXED = frozenset(name for name, _ in HEADERS)
 
 
-def is_open(path: str) -> bool:
-    """Whether a request for ``path`` is let through to the application."""
-    if "\\" in path or "\0" in path or ".." in path.split("/"):
-        return False
-    return path in OWN or path in GRADIO or path.startswith(OWN_BELOW) or path.startswith(GRADIO_BELOW)
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whom a request comes from.
+
+    Attributes:
+        user: the annotator; empty when nobody is signed in.
+        role: ``admin`` or ``annotator``; empty when nobody is signed in.
+        accounts: people sign in here; otherwise whoever reaches this machine's own address is its one user.
+    """
+
+    user: str
+    role: str
+    accounts: bool
+
+
+#: From the text of the ``Cookie`` header to whom it belongs.
+Admit = Callable[[str], Awaitable[Admission]]
+_Refusal = tuple[int, str]
+#: Refused with a body still on its way: the connection is of no more use.
+_UNREAD = frozenset({408, 413})
+_SIGNED_OUT: _Refusal = (401, "not signed in")
 
 
 def is_loopback(host: str) -> bool:
@@ -90,17 +105,23 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """ASGI middleware; refuses with a small JSON body, otherwise passes on and adds the security headers.
 
+    Behind it ``scope["state"]`` says ``user``, ``role`` and ``accounts``, as in :class:`Admission`.
+
     Args:
         app: what stands behind the door.
-        user: the annotator of every request. Accounts will replace this by a look at the session's cookie.
-        loopback_only: admit only requests addressed to this machine by name or address. A page elsewhere can make
-            its own name resolve to 127.0.0.1 (DNS rebinding); its name in ``Host`` then gives it away.
+        admit: who is signed in. Where nobody signs in, only requests addressed to this machine by name or address
+            are admitted: a page elsewhere can make its own name resolve to 127.0.0.1 (DNS rebinding), and its name
+            in ``Host`` gives it away. With accounts people may reach the page by any name; a foreign page that
+            plays this trick has no cookie of ours.
+        idle_s: seconds for which a body may stop coming.
+        whole_s: seconds it may take altogether.
     """
 
-    def __init__(self, app: Application, *, user: str, loopback_only: bool = True) -> None:
+    def __init__(self, app: Application, *, admit: Admit, idle_s: float = IDLE_S, whole_s: float = WHOLE_S) -> None:
         self._app = app
-        self._user = user
-        self._loopback_only = loopback_only
+        self._admit = admit
+        self._idle_s = idle_s
+        self._whole_s = whole_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -108,34 +129,81 @@ class Guard:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._http(scope, receive, _with_headers(send))
+            await self._http(scope, receive, _with_headers(send, scope["path"]))
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
-        refusal = self._refusal(scope, headers)
+        allowed = methods(scope["path"])
+        if not allowed:
+            await _refuse(send, 404, "not found")
+            return
+        admission = await self._admit(headers.get("cookie", ""))
+        refusal = _addressed(scope, headers, allowed, admission) or _permitted(scope["path"], admission)
+        if refusal == _SIGNED_OUT and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            await _redirect(send, "/login")
+            return
+        if refusal is None and scope["method"] == "POST":
+            body = await self._read(receive, headers.get("content-length"), BODIES.get(scope["path"], MAX_BODY))
+            if isinstance(body, bytes):
+                receive = _replay(body, receive)
+            else:
+                refusal = body
         if refusal is not None:
             await _refuse(send, *refusal)
             return
-        if scope["method"] == "POST":
-            body = await _read(receive, headers.get("content-length"))
-            if body is None:
-                await _refuse(send, 413, f"a request may hold at most {MAX_BODY} bytes")
-                return
-            receive = _replay(body, receive)
-        scope.setdefault("state", {})["user"] = self._user
+        state = {"user": admission.user, "role": admission.role, "accounts": admission.accounts}
+        scope.setdefault("state", {}).update(state)
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        host = headers.get("host", "")
-        if self._loopback_only and not is_loopback(_host_name(host)):
-            return 421, "this page answers only to this machine's own name"
-        if scope["method"] not in METHODS:
-            return 405, "method not allowed"
-        if not is_open(scope["path"]):
-            return 404, "not found"
-        if scope["method"] == "POST" and not _same_origin(headers, host):
-            return 403, "a request from another site"
-        return None
+    async def _read(self, receive: Receive, announced: str | None, most: int) -> bytes | _Refusal:
+        """The whole body, or why it is refused; what is too large is not kept."""
+        too_large = 413, f"a request may hold at most {most} bytes"
+        if announced is not None and not _at_most(announced, most):
+            return too_large
+        body = bytearray()
+        clock = asyncio.get_running_loop().time
+        ends = clock() + self._whole_s
+        try:
+            while True:
+                # One limit around each piece. In Python 3.11 a `wait_for` within a longer limit can swallow the latter.
+                async with asyncio.timeout(min(self._idle_s, ends - clock())):
+                    message = await receive()
+                if message["type"] == "http.disconnect":
+                    return 400, "the request broke off"
+                body += message.get("body", b"")
+                if len(body) > most:
+                    return too_large
+                if not message.get("more_body", False):
+                    return bytes(body)
+                if clock() >= ends:
+                    raise TimeoutError
+        except TimeoutError:
+            return 408, "the request took too long to arrive"
+
+
+def _addressed(scope: Scope, headers: dict[str, str], allowed: frozenset[str], admission: Admission) -> _Refusal | None:
+    """Whether the request is meant for us and comes from our own page, or from no page at all."""
+    host = headers.get("host", "")
+    name = _host_name(host)
+    if not name or (not admission.accounts and not is_loopback(name)):
+        return 421, "this page answers only to this machine's own name"
+    if scope["method"] not in allowed:
+        return 405, "method not allowed"
+    if scope["method"] == "POST" and not _same_origin(headers, host):
+        return 403, "a request from another site"
+    # Asking for a batch leases images, so a foreign page must not even ask.
+    if scope["path"].startswith(("/api/", "/metrics")) and not _same_site(headers):
+        return 403, "a request from another site"
+    return None
+
+
+def _permitted(path: str, admission: Admission) -> _Refusal | None:
+    """Whether this person may ask for that."""
+    if not admission.user and path not in WITHOUT_SESSION:
+        return _SIGNED_OUT
+    if path in FOR_ADMINS and admission.role != ADMIN:
+        return 403, "for administrators"
+    return None
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -157,10 +225,14 @@ def _host_name(host: str) -> str:
         return ""
 
 
+def _same_site(headers: dict[str, str]) -> bool:
+    """What a browser says of where the request came from; a program says nothing."""
+    return headers.get("sec-fetch-site", "none") in {"same-origin", "none"}
+
+
 def _same_origin(headers: dict[str, str], host: str) -> bool:
     """A browser always sends Origin with a POST; a program that sends none is not being led by a foreign page."""
-    site = headers.get("sec-fetch-site")
-    if site is not None and site not in {"same-origin", "none"}:
+    if not _same_site(headers):
         return False
     origin = headers.get("origin")
     if origin is None:
@@ -172,20 +244,9 @@ def _same_origin(headers: dict[str, str], host: str) -> bool:
     return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
 
 
-async def _read(receive: Receive, announced: str | None) -> bytes | None:
-    """The whole body, or None when it is larger than :data:`MAX_BODY`; what is too large is not kept."""
-    if announced is not None and (not announced.isdigit() or int(announced) > MAX_BODY):
-        return None
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return body
-        body += bytes(message.get("body", b""))
-        if len(body) > MAX_BODY:
-            return None
-        if not message.get("more_body", False):
-            return body
+def _at_most(announced: str, most: int) -> bool:
+    digits = announced.isascii() and announced.isdigit() and len(announced) <= 15
+    return digits and int(announced) <= most
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -201,8 +262,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, path: str) -> Send:
     """Sets our headers and takes away permissions for other origins, which Gradio gives to any local one."""
+
+    ours = _LOGIN_HEADERS if path == "/login" else HEADERS
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -211,7 +274,7 @@ def _with_headers(send: Send) -> Send:
                 for name, value in message.get("headers", [])
                 if name.lower() not in _FIXED and not name.lower().startswith(b"access-control-")
             ]
-            message = {**message, "headers": [*kept, *HEADERS]}
+            message = {**message, "headers": [*kept, *ours]}
         await send(message)
 
     return sending
@@ -220,5 +283,13 @@ def _with_headers(send: Send) -> Send:
 async def _refuse(send: Send, status: int, why: str) -> None:
     body = json.dumps({"detail": why}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status in _UNREAD:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _redirect(send: Send, where: str) -> None:
+    headers = [(b"location", where.encode()), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from labeler.rounds import Workspace
 
 #: Long side in pixels of each size the page asks for.
-LONG_SIDE = {"full": 1280, "thumb": 160}
+LONG_SIDE = {"full": 1280, "grid": 360, "thumb": 160}
 _WEBP = (b"RIFF", b"WEBP")
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2)
 

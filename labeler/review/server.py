@@ -24,6 +24,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 60.0
 _STOP_WAIT_S = 5.0
+_UNENCRYPTED = "passwords and images travel unencrypted; on a network you do not trust put a TLS proxy in front"
+_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  # compared with, not listened on
 
 
 class ServeError(LabelerError):
@@ -42,17 +44,17 @@ def serve(
 
     Args:
         paths: the workspace.
-        host: a loopback name or address.
+        host: name or address to listen on; other than this machine's own only once there is an account.
         port: 0 picks a free one.
         settings_overrides: settings from the command line, for this process and its worker.
         open_browser: open the address in the user's browser.
 
     Raises:
-        ServeError: the host is not this machine alone, or the port is taken.
+        ServeError: others could reach the host and nobody can sign in yet, or the port is taken.
         WorkspaceBusy: this workspace is being served already; the message has the process.
     """
     if not is_loopback(host):
-        raise ServeError(f"cannot serve on {host}: accounts come first", "use --host 127.0.0.1")
+        _require_account(paths, host, settings_overrides)
     with (
         _until_signalled(),
         exclusive(paths, "serve"),
@@ -61,10 +63,21 @@ def serve(
         _run(paths, listener, host, settings_overrides, open_browser)
 
 
+def _require_account(paths: WorkspacePaths, host: str, overrides: Mapping[str, Any]) -> None:
+    from labeler.record import accounts
+    from labeler.rounds import Workspace
+
+    with Workspace.open(paths.root, **overrides) as workspace, workspace.store.read() as session:
+        if not accounts.any_account(session):
+            what = f"others could reach the page on {host or 'every address'}, and nobody has an account yet"
+            raise ServeError(what, "make one with `labeler users add NAME`, or use --host 127.0.0.1")
+
+
 def _run(
     paths: WorkspacePaths, listener: socket.socket, host: str, overrides: Mapping[str, Any], open_browser: bool
 ) -> None:
     from labeler.rounds import Workspace
+    from labeler.rounds.mover_thread import MoverThread
 
     with WorkerKeeper(_starter(paths, overrides)):
         workspace = Workspace.open(paths.root, **overrides)
@@ -72,8 +85,12 @@ def _run(
             from labeler.review.app import create_app
 
             address = f"http://{_in_address(host)}:{listener.getsockname()[1]}/"
-            server = _server(create_app(workspace), lambda: _announce(address, open_browser))
-            server.run(sockets=[listener])
+            app = create_app(workspace, loopback=is_loopback(host))
+            if not is_loopback(host):
+                print(f"labeler: {_UNENCRYPTED}", file=sys.stderr, flush=True)
+            server = _server(app, lambda: _announce(address, open_browser))
+            with MoverThread(workspace):
+                server.run(sockets=[listener])
         finally:
             workspace.close()
 
@@ -98,6 +115,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _in_address(host: str) -> str:
+    """The host as it stands in an address; for "every address" the name by which others may know this machine."""
+    if host in _EVERYWHERE:
+        return socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 
@@ -130,6 +150,10 @@ def _server(app: Any, on_listening: Callable[[], None]) -> Server:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Whether a request came encrypted and from where is taken from a proxy on this machine only, whatever the
+        # environment says.
+        proxy_headers=True,
+        forwarded_allow_ips=["127.0.0.1", "::1"],
         ws="none",
     )
     return Announcing(config)

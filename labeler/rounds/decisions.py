@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from labeler.domain import OPEN_STATES, Action, Answer, RoundState, Split, UnknownName
-from labeler.record import images, queries
+from labeler.domain import AGREEMENT, OPEN_STATES, Action, Answer, RoundState, Split, UnknownName
+from labeler.record import images, leases, queries
 from labeler.record.store import Session
 from labeler.record.tables import DecisionRow, Image, MoveRow, Round
 
@@ -21,91 +21,205 @@ class Receipt:
         op_id: the sender's own name for it.
         stored: False when that op_id was on record already, or there was nothing to undo.
         label: the image's label now.
+        opinion: it is on record as one voice among several and decided nothing by itself.
     """
 
     op_id: str
     stored: bool
     label: str | None
+    opinion: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Who answers, and by what rules.
+
+    Attributes:
+        id: the annotator's row.
+        admin: may take back what others decided.
+        overlap: people whose answers must agree before an image of a round is decided.
+        lease_s: for how long an image whose answer is taken back stays with this person.
+    """
+
+    id: int
+    admin: bool = True
+    overlap: int = 1
+    lease_s: float = 0.0
 
 
 def record(
-    session: Session, annotator_id: int, answers: Sequence[Answer], round_row: Round | None, classes: Sequence[str]
+    session: Session, who: Reviewer, answers: Sequence[Answer], round_row: Round | None, classes: Sequence[str]
 ) -> list[Receipt]:
     """Write the answers, their moves and the round's state; the caller commits.
 
-    An op_id that is on record is acknowledged again and changes nothing, so a sender may repeat itself.
+    An op_id that is on record is acknowledged again and changes nothing, so a sender may repeat itself. An answer
+    that comes after somebody else decided the image is kept as an opinion. Without a round an answer is a second
+    look at one image, and replaces whatever counts.
 
     Raises:
         UnknownName: an image or a class that does not exist.
     """
     known = queries.known_operations(session, [answer.op_id for answer in answers])
-    known_images = images.images_by_sha(session, [answer.sha256 for answer in answers])
-    in_force = queries.decisions_in_force(session, [image.id for image in known_images.values()])
-    ids = [image.id for image in known_images.values()]
-    predicted = queries.predictions(session, round_row.id, ids) if round_row is not None else {}
+    by_sha = images.images_by_sha(session, [answer.sha256 for answer in answers])
+    ids = [image.id for image in by_sha.values()]
+    heard = round_row is not None and (who.overlap > 1 or any(a.action is Action.UNDO for a in answers))
+    desk = _Desk(
+        session,
+        who,
+        round_row,
+        classes,
+        queries.decisions_in_force(session, ids),
+        queries.predictions(session, round_row.id, ids) if round_row is not None else {},
+        queries.voices(session, round_row.id, ids) if round_row is not None and heard else {},
+    )
     receipts = []
     for answer in answers:
-        image = known_images.get(answer.sha256)
+        image = by_sha.get(answer.sha256)
         if image is None:
             raise UnknownName(f"no image {answer.sha256[:12]} in this workspace", "reload the page")
-        row = None
-        if answer.op_id not in known:
-            row = _decide(session, annotator_id, answer, image, in_force, round_row, predicted, classes)
+        row = desk.take(answer, image) if answer.op_id not in known else None
         if row is not None:
             known[answer.op_id] = row
-        receipts.append(Receipt(answer.op_id, row is not None, image.label))
+        on_record = known.get(answer.op_id)
+        receipts.append(
+            Receipt(answer.op_id, row is not None, image.label, on_record is not None and on_record.opinion)
+        )
     if round_row is not None:
         _advance(session, round_row)
     return receipts
 
 
-def _decide(
-    session: Session,
-    annotator_id: int,
-    answer: Answer,
-    image: Image,
-    in_force: dict[int, DecisionRow],
-    round_row: Round | None,
-    predicted: Mapping[int, str | None],
-    classes: Sequence[str],
-) -> DecisionRow | None:
-    """Write one decision; None when there is nothing to undo."""
-    before = in_force.get(image.id)
-    action, label = answer.action, answer.label
-    after: DecisionRow | None = None
-    if action is Action.UNDO:
+@dataclass(slots=True)
+class _Desk:
+    """The answers of one call, one after the other: what counts for each image now, and who said what."""
+
+    session: Session
+    who: Reviewer
+    round_row: Round | None
+    classes: Sequence[str]
+    in_force: dict[int, DecisionRow]
+    predicted: Mapping[int, str | None]
+    voices: dict[int, dict[int, DecisionRow]]
+
+    def take(self, answer: Answer, image: Image) -> DecisionRow | None:
+        """Write one answer and what follows from it; None when there is nothing to undo."""
+        if answer.action is Action.UNDO:
+            return self._undo(answer, image)
+        label = None if answer.action is Action.SKIP else answer.label
+        if answer.action is not Action.SKIP and label not in self.classes:
+            raise UnknownName(f"no class {answer.label!r}", f"the classes are {', '.join(self.classes)}")
+        if self._is_one_of_several:
+            return self._voice(answer, image, label)
+        if self._is_late(image):
+            return self._write(answer, image, self._action(answer, image, label), label, opinion=True)
+        row = self._write(answer, image, self._action(answer, image, label), label)
+        self._count(image, row, label)
+        return row
+
+    # ------------------------------------------------------------------------------------------------ several people
+
+    @property
+    def _is_one_of_several(self) -> bool:
+        return self.who.overlap > 1 and self.round_row is not None and RoundState(self.round_row.state) in OPEN_STATES
+
+    def _is_late(self, image: Image) -> bool:
+        """Somebody else decided this image in the same round or a later one: the first answer stands."""
+        before = self.in_force.get(image.id)
+        if before is None or self.round_row is None or before.annotator_id == self.who.id:
+            return False
+        if before.action not in queries.REVIEWED:
+            return False
+        return before.round_id is None or before.round_id >= self.round_row.id
+
+    def _voice(self, answer: Answer, image: Image, label: str | None) -> DecisionRow:
+        row = self._write(answer, image, self._action(answer, image, label), label, opinion=True)
+        of_image = self.voices.setdefault(image.id, {})
+        of_image[self.who.id] = row
+        if len(of_image) >= self.who.overlap:
+            self._agree(image, {voice.label for voice in of_image.values()})
+        return row
+
+    def _agree(self, image: Image, labels: set[str | None]) -> None:
+        """All have answered: what all say counts; where they differ the image waits for an administrator."""
+        label = labels.pop() if len(labels) == 1 else None
+        before = self.in_force.get(image.id)
+        rule = queries.annotator(self.session, AGREEMENT, kind="rule")
+        if before is not None and before.annotator_id == rule.id and before.label == label:
+            return
+        answer = Answer(image.sha256, Action.SKIP if label is None else Action.CORRECT, label, new_operation())
+        row = self._write(answer, image, self._action(answer, image, label), label, annotator_id=rule.id)
+        self._count(image, row, label)
+
+    # ---------------------------------------------------------------------------------------------------------- undo
+
+    def _undo(self, answer: Answer, image: Image) -> DecisionRow | None:
+        voice = self.voices.get(image.id, {}).pop(self.who.id, None)
+        before = self.in_force.get(image.id)
+        if voice is not None:
+            row = self._write(answer, image, Action.UNDO, None, opinion=True, supersedes=voice)
+            if before is not None and self._is_agreed(before):  # it was agreed on with this voice
+                self._take_back(Answer(image.sha256, Action.UNDO, None, new_operation()), image, before)
+            return row
         if before is None or before.action == Action.IMPORT.value:
             return None
-        after = session.get(DecisionRow, before.supersedes) if before.supersedes is not None else None
-        label = after.label if after is not None else None
-    elif action is Action.SKIP:
-        label = None
-    else:
-        if label not in classes:
-            raise UnknownName(f"no class {label!r}", f"the classes are {', '.join(classes)}")
-        if action is not Action.IMPORT:
-            # Whether it confirms or corrects is a fact, not the sender's opinion.
-            action = Action.CONFIRM if label == predicted.get(image.id) else Action.CORRECT
-    row = DecisionRow(
-        op_id=answer.op_id,
-        image_id=image.id,
-        round_id=round_row.id if round_row is not None else None,
-        annotator_id=annotator_id,
-        action=action.value,
-        label=None if action is Action.UNDO else label,
-        supersedes=before.id if before is not None else None,
-        elapsed_ms=answer.elapsed_ms,
-    )
-    session.add(row)
-    session.flush()
-    if action is not Action.UNDO:
-        in_force[image.id] = row
-    elif after is not None:
-        in_force[image.id] = after
-    else:
-        in_force.pop(image.id, None)
-    relabel(session, image, label, row.id)
-    return row
+        if before.annotator_id != self.who.id and not self.who.admin:
+            return None
+        return self._take_back(answer, image, before)
+
+    def _is_agreed(self, row: DecisionRow) -> bool:
+        rule = queries.annotator(self.session, AGREEMENT, kind="rule")
+        return row.annotator_id == rule.id and self.round_row is not None and row.round_id == self.round_row.id
+
+    def _take_back(self, answer: Answer, image: Image, before: DecisionRow) -> DecisionRow:
+        after = self.session.get(DecisionRow, before.supersedes) if before.supersedes is not None else None
+        row = self._write(answer, image, Action.UNDO, None)
+        if after is not None:
+            self.in_force[image.id] = after
+        else:
+            self.in_force.pop(image.id, None)
+        relabel(self.session, image, after.label if after is not None else None, row.id)
+        if self.round_row is not None and self.who.lease_s > 0:
+            leases.take_again(self.session, self.round_row.id, image.id, self.who.id, self.who.lease_s)
+        return row
+
+    # --------------------------------------------------------------------------------------------------------- write
+
+    def _action(self, answer: Answer, image: Image, label: str | None) -> Action:
+        """Whether it confirms or corrects is a fact, not the sender's opinion."""
+        if label is None or answer.action is Action.IMPORT:
+            return answer.action
+        return Action.CONFIRM if label == self.predicted.get(image.id) else Action.CORRECT
+
+    def _write(
+        self,
+        answer: Answer,
+        image: Image,
+        action: Action,
+        label: str | None,
+        *,
+        opinion: bool = False,
+        supersedes: DecisionRow | None = None,
+        annotator_id: int | None = None,
+    ) -> DecisionRow:
+        before = supersedes if opinion else self.in_force.get(image.id)
+        row = DecisionRow(
+            op_id=answer.op_id,
+            image_id=image.id,
+            round_id=self.round_row.id if self.round_row is not None else None,
+            annotator_id=annotator_id or self.who.id,
+            action=action.value,
+            label=label,
+            supersedes=before.id if before is not None else None,
+            elapsed_ms=answer.elapsed_ms,
+            opinion=opinion,
+        )
+        self.session.add(row)
+        self.session.flush()
+        return row
+
+    def _count(self, image: Image, row: DecisionRow, label: str | None) -> None:
+        self.in_force[image.id] = row
+        relabel(self.session, image, label, row.id)
 
 
 def new_operation() -> str:
@@ -160,6 +274,7 @@ def _advance(session: Session, round_row: Round) -> None:
         return
     if state is RoundState.PROPOSED:
         queries.advance(session, round_row.id, RoundState.PROPOSED, RoundState.REVIEWING)
+        session.refresh(round_row)
     if queries.undecided(session, round_row.id) == 0:
         queries.advance(session, round_row.id, RoundState.REVIEWING, RoundState.COMMITTING)
-    session.refresh(round_row)
+        session.refresh(round_row)

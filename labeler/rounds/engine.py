@@ -12,6 +12,7 @@ from labeler.domain import (
     OPEN_STATES,
     Action,
     Answer,
+    Flag,
     LabelerError,
     NothingToDo,
     Progress,
@@ -22,18 +23,30 @@ from labeler.domain import (
     UnknownName,
     VanishedFile,
 )
-from labeler.record import jobs, queries
+from labeler.record import images, jobs, leases, queries
 from labeler.record.jobs import JobView
 from labeler.record.store import Store, sqlite_url
 from labeler.record.tables import Image, Round
-from labeler.rounds import decisions, intake, journal, loop, predicting, verification, views
-from labeler.rounds.decisions import Receipt
+from labeler.rounds import (
+    agreement,
+    batches,
+    decisions,
+    explanation,
+    figures,
+    handout,
+    intake,
+    journal,
+    loop,
+    predicting,
+    ranking,
+    verification,
+    views,
+)
+from labeler.rounds.batches import Batch, Live, Mode
+from labeler.rounds.decisions import Receipt, Reviewer
+from labeler.rounds.explanation import Explanation
 from labeler.rounds.learning import Learner, Report
-from labeler.rounds.views import Batch
 from labeler.settings import Settings, load
-
-#: The job that finishes a decided round and proposes the next one.
-ROUND_JOB = "round"
 
 
 class Annotator(Protocol):
@@ -56,6 +69,9 @@ class Workspace:
         self.settings = settings
         self.store = store
         self.progress = progress
+        #: Called after answers are on record instead of moving their files at once: the page's server has a thread
+        #: for it, so that nobody waits for a disk. The journal makes it safe: a move is replayed until it is done.
+        self.move_later: Callable[[], None] | None = None
 
     @classmethod
     def open(
@@ -131,30 +147,17 @@ class Workspace:
         if annotator is not None:
             if RoundState(row.state) in OPEN_STATES:
                 self._answer(row, annotator)
-            loop.finish(learner, row.id)
+            loop.finish_decided(learner)
         return views.round_result(self.store, row.id, tuple(notes))
 
     def _current(self, learner: Learner, settings: Settings) -> tuple[Round, list[str]]:
-        """The round under way, else a new one; a decided round that never finished is finished first."""
+        """The round under way, else a new one; decided rounds that never finished are finished first."""
+        loop.finish_decided(learner)
         with self.store.read() as session:
             row = queries.unfinished_round(session)
-        if row is not None and RoundState(row.state) not in OPEN_STATES:
-            loop.finish(learner, row.id)
-            row = None
-        if row is not None and self._close_if_decided(row):
-            loop.finish(learner, row.id)
-            row = None
         if row is not None:
             return row, []
         return loop.propose(learner, k=settings.k, strategy=settings.strategy, seed=settings.seed)
-
-    def _close_if_decided(self, row: Round) -> bool:
-        """An open round whose last waiting file vanished has nothing left to decide."""
-        with self.store.write() as session:
-            if row.state != RoundState.REVIEWING.value or queries.undecided(session, row.id):
-                return False
-            queries.advance(session, row.id, RoundState.REVIEWING, RoundState.COMMITTING)
-            return True
 
     def _answer(self, row: Round, annotator: Annotator) -> None:
         with self.store.read() as session:
@@ -173,21 +176,49 @@ class Workspace:
 
     # --------------------------------------------------------------------------------------------- for the page
 
-    def batch(self, annotator: str) -> Batch:
-        """The round that waits for decisions, with its images and how each stands."""
-        return views.batch(self.store, self.settings)
+    def batch(
+        self,
+        annotator: str,
+        mode: str = "label",
+        *,
+        now: bool = False,
+        admin: bool = True,
+        after: int | None = None,
+    ) -> Batch:
+        """What a person has before him in a mode (label, grid, mistakes, disputed); leased to that person.
 
-    def decide(self, annotator: str, answers: Sequence[Answer], *, round: int | None) -> list[Receipt]:
+        Args:
+            now: do not wait for a model under training.
+            admin: may see what is disputed.
+            after: a round the person is still at; asks for the one to follow it.
+        """
+        return batches.batch(self.store, self.settings, annotator, Mode(mode), at_once=now, admin=admin, after=after)
+
+    def live(self) -> Live:
+        """The running job, counts, and which model and ranking are in use; cheap."""
+        with self.store.read() as session:
+            return batches.live(session)
+
+    def decide(
+        self, annotator: str, answers: Sequence[Answer], *, round: int | None, admin: bool = True
+    ) -> list[Receipt]:
         """Put answers on record and move the files; durable when it returns.
 
-        The last decision of a round asks the worker to finish it. An op_id that is on record changes nothing.
+        The last answer of a batch asks the worker for a new ranking. An op_id that is on record changes nothing.
+
+        Args:
+            round: the one the answers belong to; None for a second look at an image.
+            admin: may take back what others decided.
 
         Raises:
             UnknownName: an image, a class or a round that does not exist; nothing of the call was stored.
         """
-        return self._record(annotator, "person", answers, round)
+        return self._record(annotator, "person", answers, round, admin=admin)
 
-    def _record(self, annotator: str, kind: str, answers: Sequence[Answer], number: int | None) -> list[Receipt]:
+    def _record(
+        self, annotator: str, kind: str, answers: Sequence[Answer], number: int | None, *, admin: bool = True
+    ) -> list[Receipt]:
+        overlap = self.settings.overlap if kind == "person" else 1
         with self.store.write() as session:
             row = None
             if number is not None:
@@ -195,11 +226,39 @@ class Workspace:
                 if row is None:
                     raise UnknownName(f"no round {number} in this workspace", "reload the page")
             who = queries.annotator(session, annotator, kind)
-            receipts = decisions.record(session, who.id, answers, row, self.settings.classes)
-            if row is not None and row.state == RoundState.COMMITTING.value and kind == "person":
-                jobs.queue(session, ROUND_JOB)
-        journal.drain(self.store, self.paths)
+            reviewer = Reviewer(who.id, admin, overlap, self.settings.lease_s)
+            receipts = decisions.record(session, reviewer, answers, row, self.settings.classes)
+            if kind == "person":
+                leases.renew(session, who.id, self.settings.lease_s)
+                over = row is not None and row.state == RoundState.COMMITTING.value
+                handout.ask_if_due(session, self.settings, queries.last_decision_id(session), round_is_over=over)
+        if self.move_later is not None:
+            self.move_later()
+        else:
+            journal.drain(self.store, self.paths)
         return receipts
+
+    def flag(self, annotator: str, flags: Sequence[Flag]) -> list[bool]:
+        """Put remarks about images on record; False for those whose op_id is there already.
+
+        Raises:
+            UnknownName: an image that does not exist; nothing of the call was stored.
+        """
+        with self.store.write() as session:
+            who = queries.annotator(session, annotator)
+            found = images.images_by_sha(session, [flag.sha256 for flag in flags])
+            unknown = next((flag.sha256 for flag in flags if flag.sha256 not in found), None)
+            if unknown is not None:
+                raise UnknownName(f"no image {unknown[:12]} in this workspace", "reload the page")
+            return [images.add_note(session, found[f.sha256].id, who.id, f.text, f.op_id) for f in flags]
+
+    def explain(self, image_id: int) -> Explanation:
+        """Why an image was chosen: what was said of it, and its three nearest labelled neighbours.
+
+        Raises:
+            UnknownName: no such image.
+        """
+        return explanation.explain(self.learner, image_id)
 
     def image_file(self, image_id: int) -> Path:
         """The file of an image.
@@ -216,22 +275,22 @@ class Workspace:
             raise VanishedFile(f"{image.path} is gone", "put it back, or skip it")
         return file
 
-    def request_round(self) -> JobView | None:
-        """Ask the worker for the next round unless one is under way; None when one is open."""
+    def request_round(self) -> JobView:
+        """Ask the worker for a new ranking, unless that is under way."""
         with self.store.write() as session:
-            row = queries.unfinished_round(session)
-            if row is not None and RoundState(row.state) in OPEN_STATES:
-                return None
-            return jobs.view(jobs.queue(session, ROUND_JOB))
+            return jobs.view(jobs.queue(session, handout.REFRESH_JOB))
 
     def run_round_job(self) -> str:
-        """What the worker does: finish the decided round and propose the next; returns a line for the page."""
+        """What the worker does: finish decided rounds, learn, renew the ranking; returns a line for the page."""
         self.resume()
-        try:
-            row, _notes = self._current(self.learner, self.settings)
-        except NothingToDo as error:
-            return error.what
-        return f"round {row.number}: {row.k} images chosen by {row.strategy}"
+        made = ranking.renew(self.learner)
+        with self.store.write() as session:  # what was answered meanwhile may be worth another one
+            newest = queries.last_decision_id(session)
+            if newest - made.last_decision_id >= (self.settings.retrain_after or self.settings.k):
+                jobs.queue(session, handout.REFRESH_JOB)
+        if not made.pool:
+            return "the pool is empty: every image has its label"
+        return f"{made.pool} images ranked by {made.strategy}"
 
     def overview(self) -> dict[str, Any]:
         """Counts, rounds with their metrics and the model in use, as JSON-able values."""
@@ -282,7 +341,7 @@ class Workspace:
                 image = session.get_one(Image, row.image_id)
                 answer = Answer(image.sha256, Action.UNDO, None, decisions.new_operation())
                 of_round = session.get(Round, row.round_id) if row.round_id is not None else None
-                decisions.record(session, who.id, [answer], of_round, self.settings.classes)
+                decisions.record(session, Reviewer(who.id), [answer], of_round, self.settings.classes)
                 taken_back.append(
                     {"sha256": image.sha256, "action": row.action, "label": row.label, "now": image.label}
                 )
@@ -300,3 +359,25 @@ class Workspace:
     def status(self) -> Mapping[str, Any]:
         """What is where: counts by split and class, the round under way, the model in use."""
         return views.status(self.store, self.settings)
+
+    # -------------------------------------------------------------------------------------------- for the figures
+
+    def figures(self) -> dict[str, Any]:
+        """The Model tab: curve, mistakes, calibration, pool, rounds, and whether labelling may end."""
+        return figures.model(self.store, self.settings, self.paths)
+
+    def figure_cell(self, true: str, predicted: str) -> dict[str, Any]:
+        """The images behind one cell of the confusion matrix, 60 at most; `UnknownName` for an unknown class."""
+        return figures.cell(self.store, self.settings.classes, true, predicted)
+
+    def flagged(self) -> list[dict[str, Any]]:
+        """The images people marked, newest mark first."""
+        return figures.flagged(self.store)
+
+    def team(self, viewer: str, *, everyone: bool) -> dict[str, Any]:
+        """Who labelled what and how fast; without ``everyone`` the viewer's own figures and the totals."""
+        return agreement.team(self.store, viewer, everyone=everyone)
+
+    def agreement(self, viewer: str, *, everyone: bool) -> dict[str, Any] | None:
+        """How far people agree on the images several of them labelled; takes seconds."""
+        return agreement.together(self.store, viewer, everyone=everyone)

@@ -167,7 +167,7 @@ def _label_known(session: Session, labels: dict[str, str], settings: Settings) -
         return
     files = queries.annotator(session, FILES, kind="files")
     answers = [Answer(sha, Action.IMPORT, label, decisions.new_operation()) for sha, label in labels.items()]
-    decisions.record(session, files.id, answers, None, settings.classes)
+    decisions.record(session, decisions.Reviewer(files.id), answers, None, settings.classes)
 
 
 def _quarantine(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from labeler import faults
 from labeler.domain import LabelerError, VanishedFile, WorkspaceBusy
 from labeler.pool import mover
-from labeler.record import queries
-from labeler.record.queries import PendingMove
+from labeler.record import moves
+from labeler.record.moves import PendingMove
 from labeler.record.store import Store
 from labeler.workspace import WorkspacePaths, exclusive
 
@@ -14,7 +14,9 @@ LOCK_WAIT_S = 60.0
 
 
 def drain(store: Store, paths: WorkspacePaths, *, verify: bool = False) -> list[LabelerError]:
-    """Carry out every pending move, oldest first, and mark each done once it is durable on disk.
+    """Carry out the moves that are pending now, oldest first, and mark each done once it is durable on disk.
+
+    Those that are asked for meanwhile are left to the next call: under steady labelling this one would never end.
 
     Only one process drains at a time: an image's second move starts where its first one ends, so two readers of the
     journal could otherwise put a file back where the record no longer has it.
@@ -26,14 +28,16 @@ def drain(store: Store, paths: WorkspacePaths, *, verify: bool = False) -> list[
         What kept a move from being carried out; those stay pending and are tried again by the next call.
     """
     with store.read() as session:
-        if not queries.count_pending(session):
-            return []
+        last = moves.last_pending(session)
+    if last is None:
+        return []
     problems: list[LabelerError] = []
     failed: set[int] = set()
     with exclusive(paths, "moves", wait_s=LOCK_WAIT_S):
         while True:
             with store.read() as session:
-                wave = [move for move in queries.pending_moves(session, 1000 + len(failed)) if move.id not in failed]
+                pending = moves.pending(session, 1000 + len(failed))
+            wave = [move for move in pending if move.id not in failed and move.id <= last]
             if not wave:
                 return problems
             outcomes = mover.move_many([_request(paths, move) for move in wave], verify=verify)
@@ -54,11 +58,11 @@ def _mark(store: Store, paths: WorkspacePaths, wave: list[PendingMove], outcomes
     with store.write() as session:
         pairs = list(zip(wave, outcomes, strict=True))
         finals = [(move, outcome.final) for move, outcome in pairs if outcome.final is not None]
-        queries.moves_done(session, [(move, paths.relative(final)) for move, final in finals])
+        moves.done(session, [(move, paths.relative(final)) for move, final in finals])
         for move, outcome in pairs:
             if outcome.final is None:
                 vanished = isinstance(outcome.error, VanishedFile)
-                queries.move_failed(session, move, str(outcome.error), vanished=vanished)
+                moves.failed(session, move, str(outcome.error), vanished=vanished)
 
 
 def clear_leftovers(paths: WorkspacePaths) -> int:

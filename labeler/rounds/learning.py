@@ -15,10 +15,11 @@ from labeler.domain import ImageRef, NotTrainable, Progress, Split
 from labeler.embed import backbones, service
 from labeler.rank.features import FeatureMap
 from labeler.rank.head import QuickModel
-from labeler.record import images, models, queries
+from labeler.record import images, models, queries, statistics
 from labeler.record.store import Store
 from labeler.record.tables import Evaluation, ModelVersion
 from labeler.retrain import evaluate
+from labeler.rounds import measures
 from labeler.settings import Settings
 from labeler.workspace import WorkspacePaths
 
@@ -51,6 +52,8 @@ class Learner:
 
     def __init__(self, store: Store, paths: WorkspacePaths, settings: Settings, progress: Report = None) -> None:
         self.store, self.paths, self.settings, self.progress = store, paths, settings, progress
+        #: Version, images and classes of the last fit: the rows of its held-out predictions.
+        self.fitted: tuple[int, Sequence[ImageRef], npt.NDArray[np.int64]] | None = None
 
     @cached_property
     def backbone(self) -> backbones.Backbone:
@@ -59,11 +62,15 @@ class Learner:
 
     # -------------------------------------------------------------------------------------------------- vectors
 
-    def material(self, *splits: Split) -> Material:
-        """The present images of the splits with their activations; a file that cannot be read is left out."""
+    def material(self, *splits: Split, limit: int | None = None) -> Material:
+        """The present images of the splits with their activations; a file that cannot be read is left out.
+
+        Args:
+            limit: take only so many, the first by SHA-256.
+        """
         with self.store.read() as session:
             refs = [ref for split in splits for ref in images.refs(session, split)]
-        refs.sort(key=lambda ref: ref.sha256)
+        refs = sorted(refs, key=lambda ref: ref.sha256)[:limit]
         made = service.embed(
             refs,
             root=self.paths.root,
@@ -93,10 +100,10 @@ class Learner:
 
     def feature_map(self, material: Material) -> FeatureMap:
         """The vector recipe with the means of these images."""
-        return FeatureMap.fit(material.raw, self._parts)
+        return FeatureMap.fit(material.raw, self.parts)
 
     @property
-    def _parts(self) -> list[tuple[int, float]]:
+    def parts(self) -> list[tuple[int, float]]:
         return [(part.dimension, part.weight) for part in self.backbone.parts]
 
     def train(self, material: Material, *, seed: int) -> tuple[ModelVersion, QuickModel]:
@@ -117,13 +124,15 @@ class Learner:
         model = QuickModel.fit(
             material.raw,
             material.y,
-            parts=self._parts,
+            parts=self.parts,
             classes=self.settings.classes,
             backbone_key=self.backbone.key,
             C=self.settings.head_c,
             seed=seed,
         )
-        return self._save(model, len(chosen), last_decision, seed), model
+        version = self._save(model, len(chosen), last_decision, seed)
+        self.fitted = (version.id, [material.refs[row] for row in chosen], material.y[chosen])
+        return version, model
 
     def _too_few(self, material: Material) -> str:
         seen = sorted({self.settings.classes[number] for number in material.y[material.labelled]})
@@ -179,11 +188,16 @@ class Learner:
         if len(chosen):
             probabilities = model.predict_proba(tested.raw[chosen])
             metrics = evaluate.metrics(tested.y[chosen], probabilities, classes=model.classes, split=split.value)
+            seen = measures.predictions([tested.refs[row] for row in chosen], tested.y[chosen], probabilities)
         else:
-            metrics = self._estimate(model, material or self.material(Split.UNLABELLED, Split.TRAIN))
+            material = material or self.material(Split.UNLABELLED, Split.TRAIN)
+            kept, seen = measures.held_out(self, version, model, material)
+            metrics = {**self._estimate(model, material), **kept}
+        metrics["pool"] = measures.pool(self, version, model, material)
         with self.store.write() as session:
+            statistics.forget_predictions(session)
             row = Evaluation(model_version_id=version.id, round_id=round_id, split=str(metrics["split"]))
-            row.n, row.metrics = int(metrics["n"]), dict(metrics)
+            row.n, row.metrics = int(metrics["n"]), {**metrics, "predictions": seen}
             session.add(row)
         return metrics
 

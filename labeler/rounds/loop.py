@@ -5,50 +5,30 @@ so that a process may die between any two of them and the next start goes on.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import time
-from collections.abc import Iterator, Mapping
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Sequence
 
 from labeler import faults
 from labeler.domain import (
     IllegalTransition,
-    ImageRef,
     NothingToDo,
     NotTrainable,
     RecordError,
     RoundState,
     Split,
 )
-from labeler.rank import registry, strategies
+from labeler.rank import registry
 from labeler.rank.head import QuickModel
-from labeler.rank.strategies import Pool, Selection
-from labeler.record import images, queries
+from labeler.record import images, moves, queries
 from labeler.record.tables import ModelVersion, ProposalRow, Round
 from labeler.rounds import journal, scan
 from labeler.rounds.learning import Learner, Material
+from labeler.rounds.order import Order, Timing, candidates, derived, pool_hash
 from labeler.version import __version__
+from labeler.workspace import exclusive
 
-
-class Timing:
-    """Seconds by step; the steps of one round add up over the processes that worked on it."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def added_to(self, stored: Mapping[str, float]) -> dict[str, float]:
-        names = [*stored, *(name for name in self.seconds if name not in stored)]
-        return {name: stored.get(name, 0.0) + self.seconds.get(name, 0.0) for name in names}
+FINISH_WAIT_S = 600.0
+#: A round with all its answers, on its way to EVALUATED.
+FINISHING = (RoundState.COMMITTING, RoundState.COMMITTED, RoundState.TRAINED)
 
 
 def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Round, list[str]]:
@@ -61,14 +41,15 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
         NothingToDo: nothing in the pool waits for a label.
         RecordError: a round is under way already.
     """
-    timing, settings = Timing(), learner.settings
+    timing = Timing()
     if strategy != "auto":
         registry.get(strategy)  # an unknown name must not cost the embedding of a pool first
     with timing.step("scan"):
-        notes = scan.scan(learner.store, learner.paths, settings, learner.progress).notes
+        notes = scan.scan(learner.store, learner.paths, learner.settings, learner.progress).notes
         with learner.store.read() as session:
             unlabelled = bool(images.counts(session)[Split.UNLABELLED.value])
             skipped = images.skipped_ids(session)
+            last = queries.last_round(session)
     if not unlabelled:
         raise NothingToDo("the pool is empty: every image has its label", "import more images, or evaluate the model")
     with timing.step("embed"):
@@ -77,32 +58,29 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
     with timing.step("fit"):
         version, model = _model_for(learner, material, seed, notes)
     with timing.step("rank"):
-        rows = _candidates(material, skipped)
+        rows = candidates(material, skipped)
         if not len(rows):
             raise NothingToDo("no image in the pool can be read", "run `labeler verify`")
-        name = _strategy(strategy, k, model, material)
-        probabilities, selection = _rank(model, material, rows, name, k, learner, _derived(seed, learner))
-        chosen = rows[selection.indices]
+        order = Order(learner, material, model, rows, derived(seed, last.number + 1 if last is not None else 1))
+        chosen = order.choose(strategy, k)
     row = Round(
         number=0,
         state=RoundState.PROPOSED.value,
         k=k,
-        strategy=name,
+        strategy=chosen.strategy,
         parameters={"asked": strategy},
         seed=seed,
         backbone=learner.backbone.name,
         backbone_key=learner.backbone.key,
         model_version_id=version.id if version is not None else None,
         pool=int((material.y < 0).sum()),
-        pool_hash=_pool_hash([material.refs[index] for index in rows]),
+        pool_hash=pool_hash([material.refs[index] for index in rows]),
         package_version=__version__,
         timing=timing.seconds,
     )
     batch = [
-        _proposal(rank, material.refs[index], probability, selection, at, settings.classes)
-        for rank, (index, at, probability) in enumerate(
-            zip(chosen, selection.indices, probabilities[selection.indices], strict=True), start=1
-        )
+        ProposalRow(rank=rank, path=order.ref(at).path, why=why, **order.said(at))
+        for rank, (at, why) in enumerate(zip(chosen.indices.tolist(), chosen.why, strict=True), start=1)
     ]
     _store(learner, row, batch)
     return row, notes
@@ -124,83 +102,6 @@ def _model_for(
         return None, None
 
 
-def _candidates(material: Material, skipped: set[int]) -> npt.NDArray[np.int64]:
-    """Rows of the material that may be proposed; skipped images only when nothing else is left."""
-    unlabelled = np.flatnonzero(material.y < 0)
-    fresh = np.array([row for row in unlabelled.tolist() if material.refs[row].id not in skipped], dtype=np.int64)
-    return fresh if len(fresh) else unlabelled
-
-
-def _strategy(asked: str, k: int, model: QuickModel | None, material: Material) -> str:
-    if asked != "auto" and (model is not None or not registry.get(asked).needs_model):
-        return asked
-    return strategies.default_strategy(k=k, has_model=model is not None, labelled=len(material.labelled))
-
-
-def _derived(seed: int, learner: Learner) -> int:
-    """A seed of this round's own, so that two rounds of one workspace do not draw alike."""
-    with learner.store.read() as session:
-        last = queries.last_round(session)
-    number = last.number + 1 if last is not None else 1
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-
-
-def _rank(
-    model: QuickModel | None,
-    material: Material,
-    rows: npt.NDArray[np.int64],
-    strategy: str,
-    k: int,
-    learner: Learner,
-    seed: int,
-) -> tuple[npt.NDArray[np.float64], Selection]:
-    """Score the candidate rows and choose k of them; probabilities are NaN columns before a first model."""
-    features = model.features if model is not None else learner.feature_map(material)
-    labelled = material.labelled
-    vectors = features.transform(material.raw[rows])
-    probabilities = model.head.predict_proba(vectors) if model is not None else None
-    pool = Pool(
-        vectors=vectors,
-        ids=np.array([material.refs[index].sha256 for index in rows]),
-        probabilities=probabilities,
-        labelled_vectors=features.transform(material.raw[labelled]),
-        labelled_y=material.y[labelled],
-    )
-    selection = strategies.select(strategy, pool, k, seed=seed)
-    if probabilities is None:
-        probabilities = np.full((len(rows), len(learner.settings.classes)), np.nan)
-    return probabilities, selection
-
-
-def _proposal(
-    rank: int,
-    ref: ImageRef,
-    probabilities: npt.NDArray[np.float64],
-    selection: Selection,
-    at: int,
-    classes: tuple[str, ...],
-) -> ProposalRow:
-    known = bool(np.isfinite(probabilities).all())
-    best = int(np.argmax(probabilities)) if known else 0
-    column = 0 if len(classes) == 2 else best
-    return ProposalRow(
-        image_id=ref.id,
-        rank=rank,
-        probability=float(probabilities[column]) if known else None,
-        uncertainty=float(selection.utilities[at]) if known else None,
-        predicted=classes[best] if known else None,
-        path=ref.path,
-        why=selection.why[rank - 1] if selection.why else "",
-    )
-
-
-def _pool_hash(refs: list[ImageRef]) -> str:
-    digest = hashlib.sha256()
-    for ref in refs:
-        digest.update(bytes.fromhex(ref.sha256))
-    return digest.hexdigest()
-
-
 def _store(learner: Learner, row: Round, batch: list[ProposalRow]) -> None:
     with learner.store.write() as session:
         if queries.unfinished_round(session) is not None:
@@ -216,32 +117,58 @@ def _store(learner: Learner, row: Round, batch: list[ProposalRow]) -> None:
     faults.point("propose.committed")
 
 
-def finish(learner: Learner, round_id: int) -> None:
-    """Bring a decided round to EVALUATED: carry out its moves, train on its decisions, evaluate the model.
+def _finish(learner: Learner, *round_ids: int) -> None:
+    """Bring decided rounds to EVALUATED: carry out their moves, train once on all decisions, evaluate the model.
 
     Raises:
-        IllegalTransition: the round is not decided yet, or is over.
+        IllegalTransition: one of them is not decided yet, or is over.
         LabelerError: a file could not be moved; everything decided is kept and the next call goes on from there.
     """
     timing = Timing()
-    state = _state(learner, round_id)
-    if state is RoundState.COMMITTING:
-        with timing.step("commit"):
-            _commit(learner, round_id)
-        state = RoundState.COMMITTED
-    if state is RoundState.COMMITTED:
+    states = {round_id: _state(learner, round_id) for round_id in round_ids}
+    unready = [f"{round_id} is {state}" for round_id, state in states.items() if state not in FINISHING]
+    if unready:
+        raise IllegalTransition(f"round {unready[0]}", "decide every image of its batch first")
+    with timing.step("commit"):
+        for round_id, state in states.items():
+            if state is RoundState.COMMITTING:
+                _commit(learner, round_id)
+    untrained = [round_id for round_id, state in states.items() if state is not RoundState.TRAINED]
+    material = None
+    if untrained:
         with timing.step("retrain"):
-            _train(learner, round_id)
-        state = RoundState.TRAINED
-    if state is not RoundState.TRAINED:
-        raise IllegalTransition(f"round {round_id} is {state}", "decide every image of its batch first")
+            material = _train(learner, untrained)
     with timing.step("evaluate"):
-        _evaluate(learner, round_id)
+        _evaluate(learner, round_ids[-1], material)
     with learner.store.write() as session:
-        row = session.get_one(Round, round_id)
-        row.timing = timing.added_to(row.timing)
-        queries.advance(session, round_id, RoundState.TRAINED, RoundState.EVALUATED)
+        for round_id in round_ids:
+            row = session.get_one(Round, round_id)
+            row.timing = timing.added_to(row.timing)
+            queries.advance(session, round_id, RoundState.TRAINED, RoundState.EVALUATED)
     faults.point("round.evaluated")
+
+
+def finish_decided(learner: Learner) -> list[int]:
+    """Finish every round whose last image has been decided: moves carried out, a model trained on it and evaluated.
+
+    The shell and the worker may both want to: one does, and the other finds it done.
+
+    Returns:
+        The numbers of the rounds.
+
+    Raises:
+        LabelerError: a file could not be moved; everything decided is kept and the next call goes on from there.
+    """
+    with exclusive(learner.paths, "finish", wait_s=FINISH_WAIT_S):
+        with learner.store.write() as session:
+            for row in queries.rounds_in(session, [RoundState.REVIEWING]):
+                if not queries.undecided(session, row.id):  # the last file it waited for has vanished
+                    queries.advance(session, row.id, RoundState.REVIEWING, RoundState.COMMITTING)
+        with learner.store.read() as session:
+            decided = [(row.id, row.number) for row in queries.rounds_in(session, FINISHING)]
+        if decided:
+            _finish(learner, *(round_id for round_id, _ in decided))
+    return [number for _, number in decided]
 
 
 def _state(learner: Learner, round_id: int) -> RoundState:
@@ -252,7 +179,7 @@ def _state(learner: Learner, round_id: int) -> RoundState:
 def _commit(learner: Learner, round_id: int) -> None:
     problems = journal.drain(learner.store, learner.paths)
     with learner.store.read() as session:
-        if queries.count_blocking(session, round_id):
+        if moves.count_blocking(session, round_id):
             raise problems[0] if problems else RecordError("a move of this round is pending", "run the round again")
     faults.point("commit.drained")
     with learner.store.write() as session:
@@ -260,23 +187,26 @@ def _commit(learner: Learner, round_id: int) -> None:
     faults.point("commit.committed")
 
 
-def _train(learner: Learner, round_id: int) -> None:
+def _train(learner: Learner, round_ids: Sequence[int]) -> Material:
+    """Train on everything there is; returns it, for the evaluation wants it too."""
     version_id: int | None = None
+    material = learner.material(Split.UNLABELLED, Split.TRAIN)
     with contextlib.suppress(NotTrainable):  # one class so far: the next round goes on looking for the other
-        material = learner.material(Split.UNLABELLED, Split.TRAIN)
         with learner.store.read() as session:
-            seed = session.get_one(Round, round_id).seed
+            seed = session.get_one(Round, round_ids[-1]).seed
         version_id = learner.train(material, seed=seed)[0].id
     with learner.store.write() as session:
-        session.get_one(Round, round_id).trained_version_id = version_id
-        session.flush()
-        queries.advance(session, round_id, RoundState.COMMITTED, RoundState.TRAINED)
+        for round_id in round_ids:
+            session.get_one(Round, round_id).trained_version_id = version_id
+            session.flush()
+            queries.advance(session, round_id, RoundState.COMMITTED, RoundState.TRAINED)
     faults.point("round.trained")
+    return material
 
 
-def _evaluate(learner: Learner, round_id: int) -> None:
+def _evaluate(learner: Learner, round_id: int, material: Material | None) -> None:
     with learner.store.read() as session:
         version_id = session.get_one(Round, round_id).trained_version_id
     found = learner.model()
     if version_id is not None and found is not None:
-        learner.evaluate(*found, round_id=round_id)
+        learner.evaluate(*found, round_id=round_id, material=material)

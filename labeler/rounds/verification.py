@@ -11,7 +11,7 @@ from typing import Any
 from labeler.domain import LabelerError, Split
 from labeler.pool import ingest, mover
 from labeler.pool.disk import sha256_of
-from labeler.record import images, models, queries
+from labeler.record import images, models, moves, queries
 from labeler.record.store import Store
 from labeler.record.tables import Image, MoveRow
 from labeler.rounds import decisions, journal, scan
@@ -69,7 +69,7 @@ def _differences(store: Store, paths: WorkspacePaths, settings: Settings) -> lis
         with store.read() as session:
             found = [Difference("damaged-record", "db/labeler.db", line) for line in images.damage(session)]
             recorded = images.every(session)
-            pending = queries.images_moving(session)
+            pending = moves.images_moving(session)
             in_force = queries.decisions_in_force(session, [image.id for image in recorded])
             versions = models.every(session)
             aside = images.quarantined(session)

@@ -3,115 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from labeler.domain import OPEN_STATES, RoundResult, RoundState, Split
-from labeler.record import images, jobs, models, queries
-from labeler.record.jobs import JobView
+from labeler.domain import RoundResult, Split
+from labeler.record import images, models, moves, queries
 from labeler.record.store import Session, Store
 from labeler.record.tables import ModelVersion, Round
 from labeler.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class BatchItem:
-    """One image of the batch as the page holds it; ``action`` and ``label`` are of the decision in force, if any."""
-
-    image_id: int
-    sha256: str
-    rank: int
-    probability: float | None
-    uncertainty: float | None
-    predicted: str | None
-    why: str
-    action: str | None
-    label: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RoundSummary:
-    """The last round that is over."""
-
-    number: int
-    labelled: int
-    decisions: dict[str, int]
-    metrics: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Everything the labelling page needs at once; ``round`` is None while none is open."""
-
-    round: int | None
-    state: str | None
-    k: int
-    strategy: str
-    pool: int
-    labelled: int
-    classes: tuple[str, ...]
-    items: tuple[BatchItem, ...]
-    model: str | None
-    job: JobView | None
-    previous: RoundSummary | None
-
-    @property
-    def ready(self) -> bool:
-        return self.round is not None
-
-
-def batch(store: Store, settings: Settings) -> Batch:
-    """The open round's batch with every image's state."""
-    with store.read() as session:
-        row = queries.unfinished_round(session)
-        is_open = row is not None and RoundState(row.state) in OPEN_STATES
-        pool, labelled = totals(session)
-        model = models.in_use(session)
-        job = jobs.last(session)
-        return Batch(
-            round=row.number if row is not None and is_open else None,
-            state=row.state if row is not None else None,
-            k=row.k if row is not None else settings.k,
-            strategy=row.strategy if row is not None else settings.strategy,
-            pool=pool,
-            labelled=labelled,
-            classes=settings.classes,
-            items=tuple(_items(session, row)) if row is not None and is_open else (),
-            model=model.name if model is not None else None,
-            job=jobs.view(job) if job is not None else None,
-            previous=_previous(session),
-        )
-
-
-def _items(session: Session, row: Round) -> list[BatchItem]:
-    proposals = queries.proposals(session, row.id)
-    in_force = queries.decisions_in_force(session, [proposal.image_id for proposal in proposals])
-    items = []
-    for p in proposals:
-        decision = in_force.get(p.image_id)
-        counts = decision is not None and decision.round_id == row.id
-        items.append(
-            BatchItem(
-                image_id=p.image_id,
-                sha256=p.sha256,
-                rank=p.rank,
-                probability=p.probability,
-                uncertainty=p.uncertainty,
-                predicted=p.predicted,
-                why=p.why,
-                action=decision.action if decision is not None and counts else None,
-                label=decision.label if decision is not None and counts else None,
-            )
-        )
-    return items
-
-
-def _previous(session: Session) -> RoundSummary | None:
-    row = queries.last_evaluated(session)
-    if row is None:
-        return None
-    decisions = queries.decision_counts(session, row.id)
-    return RoundSummary(row.number, decisions["confirm"] + decisions["correct"], decisions, round_metrics(session, row))
 
 
 def totals(session: Session) -> tuple[int, int]:
@@ -223,5 +121,5 @@ def status(store: Store, settings: Settings) -> dict[str, Any]:
             "missing": images.count_missing(session),
             "near_duplicates": images.count_near_duplicates(session),
             "quarantined": images.count_quarantined(session),
-            "pending_moves": queries.count_pending(session),
+            "pending_moves": moves.count_pending(session),
         }

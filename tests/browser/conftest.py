@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 from tests.browser.served import FLAGS, Server, Visitor, chromium  # noqa: E402
 
 POOL = 250
+PATIENCE_S = 60
 TRAP = '"><img src=x onerror=alert(1)>${alert(2)}{{value}}.png'
 
 
@@ -108,11 +110,21 @@ def record(shared: Server) -> Iterator[Workspace]:
 
 
 def new_round(opened: Workspace) -> int:
-    """Give up what is open and propose afresh."""
+    """Give up what is open and propose afresh, once the server's worker has nothing to do any more."""
+    until = time.monotonic() + PATIENCE_S
+    while (job := opened.live().job) is not None and job.state in ("queued", "running") and time.monotonic() < until:
+        time.sleep(0.05)
     states = [state.value for state in OPEN_STATES]
     with opened.store.write() as session:
         session.execute(update(Round).where(Round.state.in_(states)).values(state=RoundState.ABANDONED.value))
     return opened.round().round
+
+
+def settled(opened: Workspace) -> None:
+    """Wait until every file lies where the record wants it: moves follow the answers a moment later."""
+    until = time.monotonic() + PATIENCE_S
+    while opened.live().pending and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -30,11 +31,11 @@ FLAGS = [
     "--disable-sync",
 ]
 _PROGRAM = """
-import sys
+import json, sys
 from pathlib import Path
 from labeler.review.server import serve
 from labeler.workspace import find
-serve(find(Path(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]), settings_overrides={"k": int(sys.argv[3])})
+serve(find(Path(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]), settings_overrides=json.loads(sys.argv[3]))
 """
 
 
@@ -47,9 +48,9 @@ def chromium() -> str | None:
 class Server:
     """`labeler serve` of one workspace; keeps its port when it is started again."""
 
-    def __init__(self, root: Path, k: int = 20) -> None:
+    def __init__(self, root: Path, k: int = 20, **settings: object) -> None:
         self.root = root
-        self.k = k
+        self.settings = json.dumps({"k": k, **settings})
         self.port = 0
         self.log: list[str] = []
         self.process: subprocess.Popen[str] | None = None
@@ -59,7 +60,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> Server:
-        command = [sys.executable, "-c", _PROGRAM, str(self.root), str(self.port), str(self.k)]
+        command = [sys.executable, "-c", _PROGRAM, str(self.root), str(self.port), self.settings]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=self.root)
         listening = threading.Event()
         threading.Thread(target=self._read, args=(self.process, listening), daemon=True).start()
@@ -137,6 +138,19 @@ class Visitor:
             )
         return self
 
+    def grid(self) -> Visitor:
+        """Change to the grid and wait for a page with all its pictures."""
+        self.press("g")
+        return self.sheet()
+
+    def sheet(self) -> Visitor:
+        self.page.wait_for_selector('.lb[data-state="label"][data-mode="grid"] .lb-tile', timeout=WAIT_MS)
+        self.page.wait_for_function(
+            "() => [...document.querySelectorAll('.lb-tile img')].every((one) => one.dataset.state === 'ready')",
+            timeout=WAIT_MS,
+        )
+        return self
+
     def press(self, *keys: str, delay_ms: int = 0) -> None:
         for key in keys:
             self.page.keyboard.press(key)
@@ -181,6 +195,8 @@ class Visitor:
         assert self.foreign == []
 
     def close(self) -> None:
+        for page in self.context.pages:
+            page.unroute_all(behavior="ignoreErrors")  # a poll may be under way
         self.context.close()
 
 

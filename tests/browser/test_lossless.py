@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Route
 
 from labeler.rounds import Workspace
-from tests.browser.conftest import POOL
+from tests.browser.conftest import POOL, settled
 from tests.browser.served import Server, Visitor, decisions
 from tests.checks import assert_sound
 
@@ -48,6 +48,7 @@ def test_kill_in_the_middle(own: Server, visit: Visit) -> None:
         meaning = {"1": "round", "2": "square", "s": None}
         assert [row.label for row in rows] == [meaning[key] for key in [*pressed, "2", "1", "2"]]
         assert [row.image_id for row in rows] == [item.image_id for item in opened.batch("local").items[:11]]
+        settled(opened)
         assert_sound(opened, POOL)
     visitor.page.reload()
     visitor.labelling()

@@ -43,6 +43,7 @@ with Workspace.open(root, k=8) as ws, open(log, "a") as acknowledged:
     send(Answer(answers[0].sha256, Action.CORRECT, answers[0].label, "again-1"))
     send(*answers[4:])
     ws.run_round_job()
+    ws.round()
 """
 
 
@@ -76,7 +77,8 @@ def test_killed_while_moving(proposed: Path, tmp_path: Path, truth: Path, point:
 
 
 @pytest.mark.parametrize(
-    "point", [name for name in fault_points() if name.startswith(("commit.", "train.", "round.", "propose."))]
+    "point",
+    [name for name in fault_points() if name.startswith(("commit.", "train.", "round.", "propose.", "ranking."))],
 )
 def test_killed_between_the_steps_of_a_round(proposed: Path, tmp_path: Path, truth: Path, point: str) -> None:
     check(proposed, tmp_path, truth, point)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from labeler.domain import InvalidScores
-from labeler.retrain.evaluate import ECE_BINS, estimate, metrics
+from labeler.retrain.evaluate import ECE_BINS, estimate, intervals, metrics, reliability, wilson
 
 Case = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
@@ -112,6 +112,8 @@ def test_the_contracts_keys_as_plain_json() -> None:
         "roc_auc",
         "ece",
         "confusion",
+        "intervals",
+        "reliability",
     ]
     assert json.loads(json.dumps(found)) == found
     # Rows are the truth: one withMask was taken for withoutMask, one withoutMask for withMask.
@@ -168,3 +170,55 @@ def test_estimate_is_near_the_truth_for_a_calibrated_model() -> None:
     both = np.column_stack([p, 1 - p])
     truth = metrics(y, both, classes=names_of(2), split="test")["accuracy"]
     assert estimate(both, None, classes=names_of(2))["accuracy"] == pytest.approx(truth, abs=0.01)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 500), st.data())
+def test_the_bounds_of_a_share_are_where_the_score_test_just_rejects(n: int, data: st.DataObject) -> None:
+    """Wilson's definition: the share p at which the one observed lies 1.96 standard errors (of p itself) away."""
+    hits = data.draw(st.integers(0, n))
+    low, high = wilson(hits, n)
+    assert 0 <= low <= hits / n <= high <= 1
+    assert low == 0 if hits == 0 else (hits / n - low) / np.sqrt(low * (1 - low) / n) == pytest.approx(1.959964)
+    assert high == 1 if hits == n else (high - hits / n) / np.sqrt(high * (1 - high) / n) == pytest.approx(1.959964)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 4), st.data())
+def test_intervals_hold_the_value_and_stay_within_0_and_1(classes: int, data: st.DataObject) -> None:
+    y, p = data.draw(cases(classes))
+    found = metrics(y, p, classes=names_of(classes), split="test")
+    for key in ("accuracy", "f1"):
+        low, high = found["intervals"][key]
+        assert 0 <= low <= found[key] <= high <= 1
+    assert found["intervals"] == intervals(found["confusion"])
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    """300 test sets of 100 images from a model whose true accuracy and F1 are known."""
+    cells = np.array([[0.40, 0.05], [0.10, 0.45]])
+    true = {"accuracy": 0.85, "f1": 2 * 0.40 / (2 * 0.40 + 0.05 + 0.10)}
+    rng = np.random.default_rng(1)
+    drawn = [intervals(rng.multinomial(100, cells.ravel()).reshape(2, 2).tolist()) for _ in range(300)]
+    for key, value in true.items():
+        covered = np.mean([low <= value <= high for low, high in (found[key] for found in drawn)])
+        assert 0.91 <= covered <= 0.99, key
+
+
+def test_a_faultless_model_on_ten_images_is_not_certain() -> None:
+    for low, high in intervals([[5, 0], [0, 5]]).values():
+        assert high == 1
+        assert 0.6 < low < 0.95
+
+
+@settings(deadline=None, max_examples=40)
+@given(cases(3))
+def test_reliability_bins_add_up_to_the_calibration_error(case: Case) -> None:
+    y, p = case
+    found = metrics(y, p, classes=names_of(3), split="test")
+    bins = reliability(p.argmax(axis=1) == y, p.max(axis=1))
+    assert found["reliability"] == bins
+    assert sum(one["n"] for one in bins) == len(y)
+    gap = sum(one["n"] * abs(one["confidence"] - one["accuracy"]) for one in bins) / len(y)
+    assert gap == pytest.approx(found["ece"])
+    assert sum(one["hits"] for one in bins) == pytest.approx(found["accuracy"] * len(y))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
 from labeler.domain import Action, Answer
-from labeler.record.tables import DecisionRow, Job, Round
+from labeler.record.tables import DecisionRow, Job, Note, Round
 from labeler.review import guard
 from labeler.rounds import Workspace
 
@@ -236,7 +236,7 @@ def test_last_decision_asks_for_the_next_round(
     for sha in shas(client):
         send(number, operation(sha))
     batch = client.get("/api/batch").json()
-    assert (batch["round"], batch["state"]) == (None, "COMMITTING")
+    assert (batch["round"], batch["ready"], batch["wait"]) == (None, False, "model")
     assert batch["job"]["state"] == "queued"
     with workspace.store.read() as session:
         assert session.scalar(select(func.count()).select_from(Job)) == 1
@@ -246,8 +246,10 @@ def test_asking_for_a_round(client: TestClient, workspace: Workspace, propose: P
     first = client.post("/api/round", json={}).json()
     assert first["state"] == "queued"
     assert client.post("/api/round", json={}).json()["id"] == first["id"]
-    propose()
-    assert client.post("/api/round", json={}).json() is None
+    with workspace.store.write() as session:
+        session.execute(update(Job).values(state="failed", message="the disk was full"))
+    assert client.get("/api/status").json()["job"]["message"] == "the disk was full"
+    assert client.post("/api/round", json={}).json()["id"] != first["id"], "a failed one is run again"
 
 
 def test_operations_may_arrive_after_their_round_is_over(
@@ -296,8 +298,103 @@ def test_engine_errors_are_answers_without_a_trace(client: TestClient, workspace
 
 
 def test_openapi_describes_the_endpoints(client: TestClient) -> None:
-    paths = client.get("/api/openapi.json").json()["paths"]
-    assert {"/healthz", "/api/batch", "/api/decisions", "/api/round", "/image/{image_id}"} == set(paths)
+    """The stable surface: what is here may not disappear or be renamed."""
+    document = client.get("/api/openapi.json").json()
+    assert {
+        "/healthz",
+        "/metrics",
+        "/api/batch",
+        "/api/status",
+        "/api/decisions",
+        "/api/round",
+        "/api/explain/{image_id}",
+        "/api/try",
+        "/image/{image_id}",
+        "/login",
+        "/logout",
+    } <= set(document["paths"])
+    operation = document["components"]["schemas"]["Operation"]["properties"]
+    assert set(operation) == {"op_id", "sha256", "action", "label", "note", "elapsed_ms"}
+    ways = [(path, way.get("description")) for path, of_path in document["paths"].items() for way in of_path.values()]
+    undescribed = [path for path, description in ways if not description]
+    assert undescribed == []
+
+
+def test_status_is_light_and_counts(client: TestClient, propose: Propose, send: Send, operation: Operation) -> None:
+    before = client.get("/api/status").json()
+    assert (before["pool"], before["labelled"], before["job"], before["ranking"]) == (12, 0, None, 0)
+    number = propose()
+    send(number, operation(shas(client)[0]))
+    after = client.get("/api/status").json()
+    assert (after["pool"], after["labelled"], after["pending"]) == (11, 1, 0)
+
+
+def test_a_flag_is_kept_once_and_decides_nothing(
+    client: TestClient, workspace: Workspace, propose: Propose, send: Send, operation: Operation
+) -> None:
+    number = propose()
+    sha = shas(client)[0]
+    flag = operation(sha, "flag", None, note="is this <b>one</b> a mask?")
+    acks = send(number, operation(shas(client)[1]), flag).json()["acks"]
+    assert [ack["error"] for ack in acks] == [None, None]
+    assert [ack["stored"] for ack in send(number, flag).json()["acks"]] == [False]
+    items = {item["sha256"]: item for item in client.get("/api/batch").json()["items"]}
+    assert items[sha]["flagged"]
+    assert items[sha]["action"] is None
+    with workspace.store.read() as session:
+        assert [note.text for note in session.scalars(select(Note))] == ["is this <b>one</b> a mask?"]
+    unknown = send(number, operation("0" * 64, "flag", None)).json()["acks"][0]
+    assert unknown["final"]
+    assert "no image" in unknown["error"]
+    assert send(number, operation(sha, "flag", None, note="x" * 501)).status_code == 422
+
+
+def test_modes_that_need_a_model_or_a_dispute_are_empty_without(client: TestClient, propose: Propose) -> None:
+    propose()
+    for mode in ("mistakes", "disputed"):
+        view = client.get("/api/batch", params={"mode": mode}).json()
+        assert (view["mode"], view["ready"], view["items"], view["round"]) == (mode, False, [], None)
+    assert client.get("/api/batch", params={"mode": "everything"}).status_code == 422
+
+
+def test_explaining_an_image(client: TestClient, propose: Propose) -> None:
+    propose()
+    item = client.get("/api/batch").json()["items"][0]
+    reasons = client.get(f"/api/explain/{item['image_id']}").json()
+    assert (reasons["why"], reasons["strategy"], reasons["neighbours"]) == ("undecided", "uncertainty", [])
+    assert client.get("/api/explain/999").status_code == 404
+    assert client.get("/api/explain/0").status_code == 422
+
+
+def test_the_history_names_the_last_answers_newest_first(
+    client: TestClient, propose: Propose, send: Send, operation: Operation
+) -> None:
+    number = propose()
+    given = shas(client)[:3]
+    for sha in given:
+        send(number, operation(sha))
+    history = client.get("/api/batch").json()["history"]
+    assert [item["sha256"] for item in history] == given[::-1]
+    assert {item["round"] for item in history} == {number}
+    send(number, operation(given[2], "undo", None, elapsed_ms=None))
+    assert [item["sha256"] for item in client.get("/api/batch").json()["history"]] == given[1::-1]
+
+
+def test_metrics_count_what_was_done(client: TestClient, propose: Propose, send: Send, operation: Operation) -> None:
+    number = propose()
+    once = operation(shas(client)[0])
+    send(number, once)
+    send(number, once)
+    send(number, operation("0" * 64))
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
+    assert lines['labeler_answers_total{outcome="stored"}'] == "1.0"
+    assert lines['labeler_answers_total{outcome="repeated"}'] == "1.0"
+    assert lines['labeler_answers_total{outcome="refused"}'] == "1.0"
+    assert lines["labeler_decision_seconds_count"] == "3.0"
+    assert lines["labeler_pool_images"] == "11.0"
+    assert once["sha256"] not in answer.text
 
 
 def test_no_file_name_enters_the_page(page: TestClient, script_name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -19,7 +20,9 @@ import pytest
 
 from labeler import workspace as workspaces
 from labeler.domain import LabelerError, WorkspaceBusy
+from labeler.record import accounts
 from labeler.review import server
+from labeler.rounds import Workspace
 from labeler.workspace import WorkspacePaths, exclusive
 
 _PROGRAM = """
@@ -38,9 +41,18 @@ def paths(tmp_path: Path) -> WorkspacePaths:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "example.org", "::", ""])  # noqa: S104
-def test_only_this_machine_is_served(paths: WorkspacePaths, host: str) -> None:
-    with pytest.raises(LabelerError, match="accounts come first"):
+def test_without_accounts_only_this_machine_is_served(paths: WorkspacePaths, host: str) -> None:
+    with pytest.raises(LabelerError, match=r"nobody has an account yet .*labeler users add NAME"):
         server.serve(paths, host=host, port=0, settings_overrides={})
+    assert not (paths.db / "serve.pid").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("0.0.0.0", socket.gethostname()), ("", socket.gethostname())],  # noqa: S104
+)
+def test_the_address_is_one_to_click_on(host: str, shown: str) -> None:
+    assert server._in_address(host) == shown
 
 
 def test_taken_port_is_one_clear_line(paths: WorkspacePaths) -> None:
@@ -67,6 +79,87 @@ def test_second_serve_names_the_first(paths: WorkspacePaths) -> None:
                 server.serve(paths, host="127.0.0.1", port=0, settings_overrides={})
         finally:
             holder.kill()
+
+
+def test_others_are_served_once_there_is_an_account(paths: WorkspacePaths) -> None:
+    """On every address of this machine: by another name than its own, signed in, slowly, and through a proxy."""
+    with Workspace.open(paths.root) as workspace:
+        hashed = accounts.hash_password("correct horse")
+        with workspace.store.write() as session:
+            accounts.add(session, "anna", hashed, admin=True)
+    command = [sys.executable, "-c", _PROGRAM, str(paths.root), "0.0.0.0"]  # noqa: S104
+    # Whom to believe is not the environment's to say.
+    environment = {**os.environ, "FORWARDED_ALLOW_IPS": "*", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=paths.root)
+    assert process.stderr is not None
+    try:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "the page is at" in line:
+                break
+        assert any("unencrypted" in line for line in lines)
+        assert f"http://{socket.gethostname()}:" in lines[-1]
+        port = int(lines[-1].split("the page is at ")[1].split()[0].rstrip("/").rpartition(":")[2])
+        assert _answer(port, "GET /healthz").startswith("HTTP/1.1 200")
+        assert _answer(port, "GET /api/batch").startswith("HTTP/1.1 401")
+        assert "location: /login" in _answer(port, "GET /", "accept: text/html").lower()
+        body = '{"name": "anna", "password": "correct horse"}'
+        signed_in = _answer(port, "POST /login", "content-type: application/json", body=body)
+        assert signed_in.startswith("HTTP/1.1 200"), signed_in
+        line = next(line for line in signed_in.splitlines() if line.lower().startswith("set-cookie"))
+        assert "secure" not in line.lower()
+        cookie = line.partition(":")[2].partition(";")[0].strip()
+        assert _answer(port, "GET /api/batch", f"cookie: {cookie}").startswith("HTTP/1.1 200")
+        proxied = _answer(port, "POST /login", "content-type: application/json", "x-forwarded-proto: https", body=body)
+        assert "secure" in next(line for line in proxied.splitlines() if line.lower().startswith("set-cookie")).lower()
+        elsewhere = _own_address()
+        if elsewhere is not None:
+            others = _answer(
+                port,
+                "POST /login",
+                "content-type: application/json",
+                "x-forwarded-proto: https",
+                body=body,
+                to=elsewhere,
+            )
+            assert others.startswith("HTTP/1.1 200")
+            assert "; secure" not in others.lower()
+        large = _answer(port, "POST /api/decisions", f"cookie: {cookie}", "content-length: 10000000")
+        assert large.startswith("HTTP/1.1 413")
+        assert "connection: close" in large.lower()
+        for broken in ("GET /\r\nx: y", "GET /login\0", "POST /login", "GET http://evil.example/api/batch"):
+            first = _answer(port, broken, "content-length: x").splitlines()[0]
+            assert first.split()[1] in {"400", "401", "404", "421"}, first
+        assert _answer(port, "GET /healthz", "host: evil.example").startswith(("HTTP/1.1 421", "HTTP/1.1 400"))
+        assert _answer(port, "GET /healthz").startswith("HTTP/1.1 200")
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stderr.close()
+
+
+def _own_address() -> str | None:
+    """An address of this machine that is not its loopback."""
+    try:
+        found = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
+    return None if found.startswith("127.") else found
+
+
+def _answer(port: int, request: str, *headers: str, body: str = "", to: str = "127.0.0.1") -> str:
+    """What the server says to a request as it is written here."""
+    lines = [f"{request} HTTP/1.1", "host: pool.example", *headers, "connection: close"]
+    if body:
+        lines.append(f"content-length: {len(body)}")
+    with socket.create_connection((to, port), timeout=30) as line:
+        line.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := line.recv(65536):
+                answer += piece
+    return answer.decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize(("host", "number"), [("127.0.0.1", signal.SIGTERM), ("::1", signal.SIGINT)])

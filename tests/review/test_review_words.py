@@ -13,7 +13,7 @@ from labeler.review.words import PAGE, word, words
 
 SCRIPTS = sorted(PAGE.glob("*.js"))
 SKELETONS = sorted(PAGE.glob("*.html"))
-PYTHON = sorted(PAGE.parent.glob("*.py"))
+PYTHON = sorted(PAGE.parent.rglob("*.py"))
 
 
 def used() -> set[str]:

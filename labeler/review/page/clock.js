@@ -1,6 +1,6 @@
 // How long a person looked, and how fast they go. Time with the tab hidden does not count.
 
-const RECENT = 20;
+const RECENT = 48;
 const LONGEST_GAP_MS = 30000;
 
 export class Clock {
@@ -22,10 +22,10 @@ export class Clock {
     return Math.round(this.seen + (this.since === null ? 0 : performance.now() - this.since));
   }
 
-  /** A decision was made. */
-  tick(elapsed) {
-    this.gaps.push(Math.min(elapsed, LONGEST_GAP_MS));
-    if (this.gaps.length > RECENT) this.gaps.shift();
+  /** So many decisions were made in that time. */
+  tick(elapsed, count = 1) {
+    for (let i = 0; i < count; i++) this.gaps.push(Math.min(elapsed / count, LONGEST_GAP_MS));
+    while (this.gaps.length > RECENT) this.gaps.shift();
   }
 
   /** Decisions a minute of late, or null while there are too few to tell. */

@@ -32,6 +32,11 @@ export class Images {
     while (this.pictures.size > KEPT) this.pictures.delete(this.pictures.keys().next().value);
   }
 
+  /** Have the pictures of a batch to come in the browser's own cache. */
+  fetch(items) {
+    for (const item of items.slice(0, AHEAD)) void fetch(address(item, "full")).catch(() => {});
+  }
+
   clear() {
     this.pictures.clear();
   }
@@ -39,24 +44,33 @@ export class Images {
 
 function load(item) {
   const picture = new Image();
-  picture.dataset.state = "coming";
   picture.dataset.image = item.image_id;
   picture.decoding = "async";
   picture.draggable = false;
   picture.src = address(item, "full");
-  picture.ready = picture.decode().then(
+  picture.ready = watch(picture).then((ready) => {
+    if (!ready) return false;
+    picture.style.maxWidth = `${picture.naturalWidth * LARGEST_SCALE}px`;
+    picture.style.maxHeight = `${picture.naturalHeight * LARGEST_SCALE}px`;
+    return true;
+  });
+  return picture;
+}
+
+/** Keep picture.dataset.state; resolves with whether it is there, decoded. */
+export function watch(picture) {
+  picture.dataset.state = "coming";
+  return picture.decode().then(
     () => {
       picture.dataset.state = "ready";
-      picture.style.maxWidth = `${picture.naturalWidth * LARGEST_SCALE}px`;
-      picture.style.maxHeight = `${picture.naturalHeight * LARGEST_SCALE}px`;
       return true;
     },
     async () => {
       // An <img> does not tell a missing picture from a missing server.
       const status = await fetch(picture.src).then((answer) => answer.status, () => 0);
-      picture.dataset.state = status >= 400 && status < 500 ? "gone" : "away";
+      // Signed out, or asked too often, says nothing about the picture.
+      picture.dataset.state = status >= 400 && status < 500 && ![401, 408, 429].includes(status) ? "gone" : "away";
       return false;
     },
   );
-  return picture;
 }

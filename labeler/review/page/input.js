@@ -1,25 +1,40 @@
 // Keys, mouse and fingers: what they ask for is handed on by name.
 
-import { command } from "./keys.js";
+import { Keys } from "./keys.js";
+
+const BOUNCE_MS = 80;
 
 /**
- * @param root the labelling page.
- * @param view its drawing, for where the stage is and whether it is enlarged.
- * @param run  (name, index) of what is asked for.
+ * @param root  the labelling page.
+ * @param wants name -> whether the page has a use for it now (arrows belong to the browser otherwise).
+ * @param run   (name, value) of what is asked for: value is a number, or the text of data-to.
+ * @returns the keys, which learn the letters of the classes with each batch.
  */
-export function listen(root, view, run) {
-  const { stage, frame } = view.parts;
-  const labelling = () => root.dataset.state === "label";
-  document.addEventListener("keydown", (event) => onKey(event, root, run), { capture: true });
+export function listen(root, wants, run) {
+  const keys = new Keys();
+  const pressed = (event) => {
+    if (!isShown(root) || document.querySelector("dialog[open]")) return;
+    const wanted = keys.command(event);
+    if (wanted === null || !wants(wanted.name)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    run(wanted.name, wanted.index);
+  };
+  document.addEventListener("keydown", pressed, { capture: true });
+  document.addEventListener("keyup", (event) => keys.released(event), { capture: true });
+  addEventListener("blur", () => keys.forget());
+  document.addEventListener("visibilitychange", () => keys.forget());
   document.addEventListener("click", letGo, { capture: true });
+  let last = { button: null, at: 0 };
   root.addEventListener("click", (event) => {
     const button = event.target.closest("[data-do]");
-    if (button) run(button.dataset.do, Number(button.dataset.index));
+    if (!button) return;
+    // A worn mouse button clicks twice, faster than a hand can.
+    const bounced = event.detail > 1 && button === last.button && event.timeStamp - last.at < BOUNCE_MS;
+    last = { button, at: event.timeStamp };
+    if (!bounced) run(button.dataset.do, button.dataset.to ?? Number(button.dataset.index));
   });
-  frame.addEventListener("click", (event) => labelling() && view.zoom(!view.zoomed, ...place(event, stage)));
-  stage.addEventListener("pointermove", (event) => {
-    if (view.zoomed && event.pointerType === "mouse") view.zoom(true, ...place(event, stage));
-  });
+  return keys;
 }
 
 /** Whether the page is on screen, and not another tab of the application. */
@@ -27,22 +42,7 @@ export function isShown(root) {
   return root.offsetParent !== null;
 }
 
-function onKey(event, root, run) {
-  if (!isShown(root) || document.querySelector("dialog[open]")) return;
-  const wanted = command(event);
-  if (wanted === null) return;
-  event.preventDefault();
-  event.stopPropagation();
-  run(wanted.name, wanted.index);
-}
-
 /** After a click the button lets go of the focus, or Enter would press it once more. */
 function letGo(event) {
   if (event.detail > 0) event.target.closest?.("button, [role=tab]")?.blur();
-}
-
-/** Where on the stage, in fractions of its width and height. */
-function place(event, stage) {
-  const box = stage.getBoundingClientRect();
-  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 }

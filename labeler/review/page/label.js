@@ -1,21 +1,26 @@
-// The labelling page: takes presses, keeps the batch, sends the answers, waits for the next round.
+// The labelling page: its parts, and what a press, the server and the browser mean to them.
 
-import { Batch } from "./batch.js";
 import { Clock } from "./clock.js";
+import { Dialogs } from "./dialogs.js";
+import { Feed } from "./feed.js";
+import { Grid } from "./grid.js";
 import { Images } from "./images.js";
 import { isShown, listen } from "./input.js";
-import { Memory } from "./memory.js";
-import { newId, Outbox } from "./outbox.js";
-import { askForRound, getBatch, postDecisions } from "./server.js";
+import { lettersFor } from "./keys.js";
+import { Panels } from "./panels.js";
+import { People } from "./people.js";
+import { getBatch } from "./server.js";
+import { Session } from "./session.js";
+import { Single } from "./single.js";
 import { View } from "./view.js";
-import { isWorking, opening, panelFor, unreachable } from "./waiting.js";
+import { opening, panelFor, signedOut, unreachable } from "./waiting.js";
 import { fill, load, word } from "./words.js";
+import { Work } from "./work.js";
 
-const WAITING_MS = 1000;
-const IDLE_MS = 5000;
 const AWAY_MS = 30000;
+const OF_THE_SWITCH = ["label", "grid", "disputed"];
 
-/** Called once by the Gradio component with its root element. */
+/** Called once by the Gradio component with its root element. The skeleton says in which mode. */
 export async function mount(element) {
   const root = element.querySelector(".lb");
   if (!root || root.dataset.mounted) return;
@@ -28,279 +33,259 @@ export async function mount(element) {
 class LabelPage {
   constructor(root) {
     this.root = root;
+    this.mode = root.dataset.mode;
+    this.switches = this.mode === "label"; // a tab of its own stays in its mode
     this.view = new View(root);
+    this.panels = new Panels(this.view.parts);
     this.images = new Images();
     this.clock = new Clock();
-    this.batch = null;
-    this.outbox = null;
-    this.identity = null;
-    this.unreachable = false;
-    this.stranger = false;
-    this.timer = 0;
-    this.asked = false;
+    this.session = new Session({
+      changed: () => this.onOutbox(),
+      acknowledged: (op, ack) => this.onAcknowledged(op, ack),
+      refused: (op, why) => this.onRefused(why),
+      stranger: () => this.onStranger(),
+    });
+    this.people = new People(this.view.parts, (text) => this.view.notice(text));
+    this.dialogs = new Dialogs(this.view.parts, (item, note) => this.now.flag(item, note));
+    this.single = new Single(this);
+    this.grid = new Grid(this);
+    this.work = new Work(this.view.parts, () => isShown(root), {
+      status: (status) => this.onStatus(status),
+      news: (text) => this.view.say(text),
+      signedOut: () => this.onSignedOut(),
+      away: () => {},
+    });
+    this.feed = new Feed(this);
+    this.unreachable = this.stranger = this.signedOut = false;
     this.hiddenAt = 0;
   }
 
   start() {
-    listen(this.root, this.view, (name, index) => this.run(name, index));
+    this.keys = listen(this.root, (name) => this.wants(name), (name, value) => this.run(name, value));
     document.addEventListener("visibilitychange", () => this.onVisibility());
     addEventListener("resize", () => this.fitHeight());
     new ResizeObserver(() => this.fitHeight()).observe(this.root.parentElement);
     this.fitHeight();
-    this.view.panel(opening());
-    void this.refresh();
+    this.panels.draw(opening());
+    new IntersectionObserver(([seen]) => seen.isIntersecting && this.onShown()).observe(this.root);
+  }
+
+  get outbox() {
+    return this.session.outbox;
+  }
+
+  get history() {
+    return this.session.history;
+  }
+
+  get memory() {
+    return this.session.memory;
+  }
+
+  send(entries, made) {
+    this.session.send(entries, made);
+  }
+
+  /** The mode that is at work. */
+  get now() {
+    return this.mode === "grid" ? this.grid : this.single;
+  }
+
+  /** Whether there are images on the page to answer. */
+  get labelling() {
+    return this.root.dataset.state === "label";
+  }
+
+  get letters() {
+    return lettersFor(this.lastView.classes);
   }
 
   // --------------------------------------------------------------------------------------------------- commands
 
-  run(name, index) {
-    const labelling = this.root.dataset.state === "label";
-    if (name === "undo") this.undo();
-    else if (name === "help") this.view.help(true);
-    else if (name === "close-help") this.view.help(false);
-    else if (name === "again") void this.again();
+  wants(name) {
+    if (["undo", "help", "nothing", "grid"].includes(name)) return true;
+    return this.labelling && this.now.wants(name);
+  }
+
+  run(name, value) {
+    if (name === "undo") this.outbox && this.now.undo();
+    else if (name === "help") this.dialogs.help(true);
+    else if (name === "close-help") this.dialogs.help(false);
+    else if (name === "leave-flag") this.dialogs.leave();
+    else if (name === "again") void this.feed.again();
+    else if (name === "now") void this.feed.hurry();
     else if (name === "reload") location.reload();
-    else if (!labelling) return;
-    else if (name === "confirm") this.confirm();
-    else if (name === "choose") this.choose(index);
-    else if (name === "skip") this.decide("skip", null);
-    else if (name === "back") this.turn(-1);
-    else if (name === "forward") this.turn(1);
-    else if (name === "go") this.go(index);
-    else if (name === "zoom") this.view.zoom(!this.view.zoomed);
+    else if (name === "who") this.people.toggle();
+    else if (name === "sign-out") void this.people.leave(false, this.outbox);
+    else if (name === "sign-out-everywhere") void this.people.leave(true, this.outbox);
+    else if (name === "mode") this.changeMode(value);
+    else if (name === "grid") this.changeMode(this.mode === "grid" ? "label" : "grid");
+    else if (!this.labelling) return;
+    else if (name === "flag") this.dialogs.askForNote(this.now.flaggable);
+    else this.now.run(name, value);
+  }
+
+  changeMode(mode) {
+    if (!this.switches || mode === this.mode || !this.lastView) return;
+    this.mode = mode;
+    this.memory.keep("mode", mode);
+    this.drawModes();
+    this.feed.change();
+  }
+
+  drawModes() {
+    const { modes } = this.view.parts;
+    modes.hidden = !this.switches;
+    for (const button of modes.children) {
+      button.setAttribute("aria-pressed", String(button.dataset.to === this.mode));
+      if (button.dataset.to === "disputed") button.hidden = !(this.lastView.role === "admin" && this.lastView.overlap > 1);
+    }
   }
 
   // --------------------------------------------------------------------------------------------------- decisions
 
-  confirm() {
-    const { predicted } = this.batch.current;
-    if (predicted === null) return this.tell(word("say.chooseClass"));
-    this.decide("confirm", predicted);
-  }
-
-  choose(index) {
-    const label = this.batch.classes[index];
-    if (label === undefined) return;
-    this.decide(label === this.batch.current.predicted ? "confirm" : "correct", label);
-  }
-
-  decide(action, label) {
-    const item = this.batch.current;
-    const { state } = this.picture.dataset;
-    if (state === "away" || (state === "gone" && label !== null)) return this.tell(word(`stage.${state}`));
-    const elapsed = this.clock.elapsed();
-    this.clock.tick(elapsed);
-    this.send(item, action, label, Math.min(elapsed, 86400000));
-    this.view.say(word(label === null ? "say.skipped" : "say.labelled", { n: item.number, label: label ?? "" }));
-    const next = this.batch.nextOpen(this.batch.at);
-    if (next === null) return this.finish();
-    this.batch.at = next;
-    this.drawImage();
-  }
-
-  undo() {
-    const item = this.batch?.undoTarget();
-    if (!item) return this.tell(word("say.nothingToUndo"));
-    this.send(item, "undo", null, null);
-    const stillOpen = this.root.dataset.state === "label" || this.waitingToSave;
-    const said = word(stillOpen ? "say.undone" : "say.undoneLater", { n: item.number });
-    this.view.say(said);
-    this.batch.goTo(item);
-    if (stillOpen) this.label();
-    else this.drawWaiting(this.lastView, said);
-  }
-
-  send(item, action, label, elapsed_ms) {
-    const op = { op_id: newId(), sha256: item.sha256, action, label, elapsed_ms };
-    this.batch.apply(op);
-    this.memory.keep(this.batch);
-    this.outbox.push(this.batch.round, op);
-    this.view.drawStrip(this.batch, item, true);
-  }
-
   /** Said and shown: the press had no effect, and the person looks at the image, not at a status line. */
   tell(text) {
     this.view.say(text);
-    this.view.note(text);
-  }
-
-  // ---------------------------------------------------------------------------------------------------- browsing
-
-  turn(step) {
-    this.batch.turn(step);
-    this.drawImage();
-  }
-
-  go(index) {
-    this.batch.at = index;
-    this.drawImage();
-  }
-
-  drawImage() {
-    const { batch } = this;
-    this.picture = this.images.get(batch.current);
-    this.view.draw(batch, this.picture, this.unsaved());
-    this.view.drawRate(this.clock.rate);
-    this.clock.restart();
-    this.watchPicture(this.picture);
-    const round = [...batch.items.slice(batch.at + 1), ...batch.items.slice(0, batch.at)];
-    this.images.prepare([batch.current, ...round.filter((item) => !item.answer)]);
-  }
-
-  async watchPicture(picture) {
-    if (picture.dataset.state === "ready") return;
-    const ready = await picture.ready;
-    if (picture !== this.picture || this.root.dataset.state !== "label") return;
-    this.view.drawPicture(picture);
-    if (!ready) setTimeout(() => picture === this.picture && this.drawImage(), WAITING_MS * 2);
-  }
-
-  unsaved() {
-    return new Set(this.outbox.of(this.batch.round).map((op) => op.sha256));
+    if (this.labelling && this.mode !== "grid") this.view.note(text);
+    else this.view.notice(text);
   }
 
   // ------------------------------------------------------------------------------------------ from batch to batch
 
-  async refresh() {
-    clearTimeout(this.timer);
-    try {
-      const view = await getBatch();
-      this.unreachable = false;
-      await this.adopt(view);
-    } catch (error) {
-      this.unreachable = true;
-      if (!this.batch) this.view.panel(unreachable());
-      this.later(WAITING_MS * 2);
-    }
-    this.drawSaved();
-  }
-
-  later(milliseconds) {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.refresh(), milliseconds);
-  }
-
+  /** Make room for what the server says: its images on the page, or the panel that says why there are none. */
   async adopt(view) {
-    this.identify(view);
-    if (this.stranger) return;
+    if (!this.session.identify(view)) return this.onStranger();
+    this.heldSince = performance.now();
+    const first = !this.lastView;
     this.lastView = view;
-    if (view.round !== null && view.items.length > 0) {
-      const same = this.batch?.round === view.round && this.root.dataset.state === "label";
-      const batch = new Batch(view, this.outbox.of(view.round), this.memory.orderOf(view.round));
-      if (same && !this.batch.complete) batch.at = this.batch.at;
-      if (!batch.complete) return this.open(batch, same);
-      this.batch = batch;
-    }
-    await this.wait(view);
+    this.keys.letters = this.letters;
+    if (first && this.remembersMode()) return this.feed.refresh();
+    this.session.remember(view);
+    this.people.show(view);
+    this.drawModes();
+    if (!this.now.accept(view)) await this.feed.wait(view);
   }
 
-  identify(view) {
-    const { user, workspace } = view;
-    this.identity ??= { user, workspace };
-    this.memory ??= new Memory(this.identity);
-    if (user !== this.identity.user || workspace !== this.identity.workspace) {
-      this.stranger = true;
-      this.outbox.stopped = true;
-      return;
-    }
-    const changed = () => this.onOutbox();
-    this.outbox ??= new Outbox(`labeler:outbox:${workspace}:${user}:`, (...what) => postDecisions(this.identity, ...what), {
-      changed,
-      acknowledged: (op, ack) => this.onAcknowledged(op, ack),
-      refused: (op, why) => this.onRefused(why),
-      stranger: () => {
-        this.stranger = true;
-        this.drawSaved();
-      },
-    });
-    this.outbox.hurry();
+  /** Go on in the mode this person worked in last. */
+  remembersMode() {
+    const mode = this.switches ? this.memory.read("mode") : null;
+    if (!OF_THE_SWITCH.includes(mode) || mode === this.mode) return false;
+    this.mode = mode;
+    return true;
   }
 
-  open(batch, same) {
-    this.batch = batch;
-    this.asked = false;
-    this.view.build(batch);
-    if (!same) {
-      this.images.clear();
-      this.view.say(word("say.batch", { n: batch.round, k: batch.k }));
-    }
-    this.label();
-  }
-
-  label() {
-    clearTimeout(this.timer);
-    this.waitingToSave = false;
-    this.view.mode("label");
-    const unsaved = this.unsaved();
-    for (const item of this.batch.items) this.view.drawStrip(this.batch, item, unsaved.has(item.sha256));
-    this.drawImage();
+  /** Images are about to be on the page. */
+  begin() {
+    this.feed.rest();
+    this.root.dataset.mode = this.mode;
+    this.view.state("label");
     this.fitHeight();
   }
 
-  /** The last image has its answer: once that is stored the server closes the round. */
+  lookAhead(round) {
+    void this.feed.lookAhead(round);
+  }
+
   finish() {
-    this.waitingToSave = this.outbox.pending > 0;
-    this.drawWaiting(this.lastView);
-    if (!this.waitingToSave) void this.refresh();
+    this.feed.finish();
   }
 
-  async wait(view) {
-    this.waitingToSave = view.round !== null && this.outbox.pending > 0;
-    if (view.round === null && view.job?.state !== "failed" && !isWorking(view.job) && view.pool > 0 && !this.asked) {
-      this.asked = true; // once: where nothing comes of it the panel offers to try again
-      view.job = await askForRound();
-    }
-    this.drawWaiting(view);
-    this.later(view.round !== null || isWorking(view.job) ? WAITING_MS : IDLE_MS);
-  }
-
-  async again() {
-    try {
-      this.lastView.job = await askForRound();
-    } catch {
-      // The next look at the server says what is wrong.
-    }
-    this.later(0);
-  }
-
-  drawWaiting(view, note = "") {
-    this.view.mode("wait");
-    this.view.panel(panelFor(view, this.batch, this.waitingToSave, note));
+  drawWaiting() {
+    if (!this.lastView) return;
+    this.root.dataset.mode = this.mode;
+    this.view.state("wait");
+    const view = { ...this.lastView, mode: this.mode };
+    this.panels.draw(panelFor(view, this.now.batch, this.feed.waitingToSave, Boolean(this.history.last)));
   }
 
   // ------------------------------------------------------------------------------------------------------ events
 
   onOutbox() {
+    if (this.signedOut && this.outbox.pending === 0) this.work.soon(); // another tab may have signed in
     this.drawSaved();
-    if (this.waitingToSave && this.outbox.pending === 0 && this.batch.complete) {
-      this.waitingToSave = false;
-      void this.refresh();
-    }
+    this.feed.saved();
   }
 
   onAcknowledged(op, ack) {
-    const item = this.batch?.bySha.get(op.sha256);
-    if (!item) return;
-    const unsaved = this.unsaved().has(op.sha256);
-    if (!unsaved) this.batch.settle(op, ack);
-    if (this.root.dataset.state === "label") this.view.drawStrip(this.batch, item, unsaved);
+    if (this.signedOut) this.signedOut = false;
+    if (ack.opinion && !(this.lastView.overlap > 1) && op.action !== "undo") this.view.notice(word("say.opinion"));
+    this.now.settle(op, ack);
+  }
+
+  onStranger() {
+    this.stranger = true;
+    this.drawSaved();
   }
 
   onRefused(why) {
-    this.tell(word("say.refused", { why }));
-    void this.refresh();
+    this.view.notice(word("say.refused", { why }));
+    void this.feed.refresh();
+  }
+
+  onSignedOut() {
+    this.signedOut = true;
+    if (!this.lastView) this.panels.draw(signedOut());
+    if (!this.lastView) this.view.state("wait");
+    this.drawSaved();
+  }
+
+  onUnreachable() {
+    this.unreachable = true;
+    if (!this.lastView) this.panels.draw(unreachable());
+    this.drawSaved();
+  }
+
+  onStatus(status) {
+    if (this.signedOut) {
+      this.signedOut = false;
+      this.outbox?.hurry();
+    }
+    this.drawSaved();
+    if (!this.lastView) return;
+    if (this.outbox.pending === 0) {
+      this.lastView.pool = status.pool;
+      this.single.batch?.recount(status.pool);
+    }
+    void this.keepLease();
+  }
+
+  /** Somebody who takes their time keeps their images: asking for the batch renews the lease. */
+  async keepLease() {
+    const due = (this.lastView.lease_s ?? Infinity) * 500;
+    const busy = this.labelling && this.clock.elapsed() < due;
+    if (!busy || performance.now() - this.heldSince < due) return;
+    this.heldSince = performance.now();
+    await getBatch(this.mode).catch(() => {});
+  }
+
+  onAnswer() {
+    this.unreachable = this.signedOut = false;
+  }
+
+  /** Seen for the first time, or again after another tab of the application. */
+  onShown() {
+    if (!isShown(this.root)) return;
+    this.fitHeight();
+    this.work.soon();
+    if (!this.labelling) void this.feed.refresh();
   }
 
   onVisibility() {
     if (document.hidden) this.hiddenAt = performance.now();
-    else if (performance.now() - this.hiddenAt > AWAY_MS) void this.refresh();
+    else if (performance.now() - this.hiddenAt > AWAY_MS || this.signedOut) void this.feed.refresh();
   }
 
   drawSaved() {
-    this.view.drawSaved(this.outbox, this.unreachable && !this.outbox?.pending, this.stranger);
+    const { outbox, stranger } = this;
+    const signedOut = this.signedOut || Boolean(outbox?.signedOut);
+    this.panels.drawSaved({ outbox, unreachable: this.unreachable && !outbox?.pending, stranger, signedOut });
   }
 
   fitHeight() {
-    if (isShown(this.root)) this.root.style.setProperty("--lb-top", `${this.root.getBoundingClientRect().top + scrollY}px`);
+    if (!isShown(this.root)) return;
+    this.root.style.setProperty("--lb-top", `${this.root.getBoundingClientRect().top + scrollY}px`);
+    // Where the page scrolls, an upward swipe on the image is the browser's.
+    this.root.dataset.scrolls = String(document.documentElement.scrollHeight > innerHeight + 1);
   }
 }

@@ -1,127 +1,209 @@
-// The Model tab's tables, drawn from the overview that the server sends as this component's value.
+// The Model tab, drawn from the figures that the server sends as this component's value.
 
-import { fill, load, word } from "./words.js";
+import { diagonal, figure, lines, steps } from "./charts.js";
+import { between, count, facts, follow, make, parts, percent, table } from "./drawing.js";
+import { openCell } from "./gallery.js";
+import { fill, load, word, wordOr } from "./words.js";
 
 const SPLITS = ["train", "validation", "test"];
 
 /** Called once by the Gradio component with its root element and its channel for values. */
-export async function mount(element, { props, watch }) {
-  const root = element.querySelector(".lb-model");
+export async function mount(element, channel) {
+  const root = element.querySelector(".lb-page");
   if (!root || root.dataset.mounted) return;
   root.dataset.mounted = "true";
   await load();
   fill(root);
-  const draw = () => props.value && typeof props.value === "object" && drawAll(root, props.value);
-  watch("value", draw);
-  draw();
-}
-
-/** Two components share this script; each draws the parts its skeleton has. */
-function drawAll(root, overview) {
-  const metrics = overview.model?.metrics ?? null;
-  const drawn = {
-    facts: () => facts(overview, metrics),
-    confusion: () => (metrics?.confusion ? [confusion(overview.classes, metrics)] : []),
-    classes: () => [classes(overview)],
-    rounds: () => [rounds(overview)],
-  };
-  for (const part of root.querySelectorAll("[data-part]")) {
-    if (part.dataset.part in drawn) part.replaceChildren(...drawn[part.dataset.part]());
-    else part.hidden = overview.model !== null;
-  }
-}
-
-function facts(overview, metrics) {
-  const list = [
-    [word("model.labelled"), count(overview.labelled)],
-    [word("model.pool"), count(overview.pool)],
-  ];
-  if (overview.model) list.push([word("model.current"), overview.model.name]);
-  if (metrics?.accuracy != null) {
-    const about = metrics.estimated ? word("model.estimate") : word("model.onTest", { n: metrics.n });
-    list.unshift([word("model.accuracy"), percent(metrics.accuracy), about]);
-  }
-  return list.map(([name, value, about]) => {
-    const box = document.createElement("div");
-    box.append(make("dt", name), make("dd", value));
-    if (about) box.append(make("dd", about, "lb-soft"));
-    return box;
+  const places = parts(root);
+  follow(channel, (figures) => {
+    places.none.hidden = figures.model !== null;
+    places.facts.replaceChildren(...overview(figures));
+    const drawn = { stopping, curve, confusion, reliability, uncertainty, classes, rounds };
+    for (const [name, draw] of Object.entries(drawn)) places[name].replaceChildren(...[draw(figures)].flat());
   });
 }
+
+// ------------------------------------------------------------------------------------------------------- in short
+
+function overview({ model, labelled, pool, curve, stopping }) {
+  const list = [
+    [word("model.labelled"), count(labelled)],
+    [word("model.pool"), count(pool)],
+  ];
+  const now = curve.points.find((point) => point.model === model?.name);
+  if (now) list.unshift([word("model.accuracy"), percent(now.accuracy), aboutAccuracy(now, curve.split)]);
+  if (stopping.expected_errors !== null && pool > 0) {
+    const about = word("model.expectedAbout");
+    list.push([word("model.expected"), count(Math.round(stopping.expected_errors)), about]);
+  }
+  if (model) list.push([word("model.current"), model.name, word("model.learnedFrom", { n: model.labelled })]);
+  return facts(list);
+}
+
+function aboutAccuracy({ n, intervals }, split) {
+  if (split === "estimate") return word("model.estimate");
+  return word("model.onImages", { n, split: word(`split.${split}`), bounds: between(intervals.accuracy) });
+}
+
+/** What the rule says, in words, and how far there is to go. */
+function stopping({ stopping: said }) {
+  const card = make("section", "", "lb-stopping");
+  card.dataset.state = said.state.replace(" ", "-");
+  const mark = make("i");
+  mark.setAttribute("aria-hidden", "true");
+  const text = make("div");
+  const agreement = percent(said.agreement);
+  const values = { n: said.told_in ?? 0, turns: said.turns, of: said.of, agreement, apart: said.apart, least: percent(said.threshold) };
+  text.append(make("h2", word(`stop.${said.state.replace(" o", "O")}`)), make("p", word(`stop.${said.reason}`, values)));
+  if (said.state === "go on") {
+    const needed = said.needed === null ? word("stop.neededUnknown") : word("stop.needed", { n: said.needed });
+    text.append(make("p", needed));
+  }
+  card.append(mark, text);
+  return card;
+}
+
+// -------------------------------------------------------------------------------------------------------- curve
+
+function curve({ curve: { split, points, random } }) {
+  if (points.length === 0) return [];
+  const series = [seriesOf("accuracy", "1", points)];
+  if (points.some(({ f1 }) => f1 !== null)) series.push(seriesOf("f1", "2", points.filter(({ f1 }) => f1 !== null)));
+  if (random) {
+    const reference = random.map(({ labels, accuracy }) => ({ x: labels, y: accuracy }));
+    series.push({ name: word("model.random"), kind: "soft", points: reference });
+  }
+  const last = points[points.length - 1];
+  const about = split === "estimate" ? word("model.curveEstimate") : word("model.curveAbout", { split: word(`split.${split}`) });
+  return figure(word("model.curve"), {
+    about,
+    summary: word("model.curveSummary", { n: last.labels, accuracy: percent(last.accuracy) }),
+    legend: series,
+    draw: (width) => lines(width, series, { xTitle: word("model.curveX") }),
+    numbers: curveNumbers(points),
+  });
+}
+
+function seriesOf(key, kind, points) {
+  const name = word(`model.${key}`);
+  const drawn = points.map((point) => {
+    const [low, high] = point.intervals?.[key] ?? [null, null];
+    const bounds = low === null ? "" : ` (${between([low, high])})`;
+    return { x: point.labels, y: point[key], low, high, title: `${point.model}: ${name} ${percent(point[key])}${bounds}` };
+  });
+  return { name, kind, points: drawn };
+}
+
+function curveNumbers(points) {
+  const head = ["labels", "current", "accuracy", "bounds", "f1", "bounds"].map((key) => word(`model.${key}`));
+  const rows = [...points].reverse().map(({ labels, model, accuracy, f1, intervals }) => [
+    count(labels),
+    model,
+    percent(accuracy),
+    intervals ? between(intervals.accuracy) : "",
+    percent(f1),
+    intervals ? between(intervals.f1) : "",
+  ]);
+  return table(word("model.curve"), head, rows);
+}
+
+// ------------------------------------------------------------------------------------------------------ mistakes
 
 /** Rows are the truth; the depth of a cell's colour is its share of the row, and its number says the same. */
-function confusion(names, { confusion: counts }) {
-  const head = row("th", ["", ...names.map((name) => word("model.says", { label: name }))]);
-  const body = counts.map((line, truth) => {
+function confusion({ classes: names, confusion: found }) {
+  if (found === null) return [];
+  const held = found.basis === "held out";
+  const title = held ? word("model.confusionHeldOut") : word("model.confusion", { split: word(`split.${found.basis}`) });
+  const rows = found.table.map((line, truth) => {
     const total = line.reduce((sum, n) => sum + n, 0);
-    const cells = row("td", [names[truth], ...line.map(count)], true);
-    line.forEach((n, says) => {
-      const cell = cells.children[says + 1];
-      cell.dataset.right = String(says === truth);
-      cell.style.setProperty("--share", `${total ? Math.round((100 * n) / total) : 0}%`);
-    });
-    return cells;
+    return [names[truth], ...line.map((n, says) => cell(names, truth, says, n, total))];
   });
-  return table(word("model.confusion"), head, body, "lb-confusion");
+  const head = ["", ...names.map((name) => word("model.says", { label: name }))];
+  const made = table(title, head, rows, { className: "lb-confusion" });
+  const card = make("div", "", "lb-card-box");
+  card.append(made, make("p", word(held ? "model.confusionHeldOutAbout" : "model.confusionAbout"), "lb-soft"));
+  return card;
+}
+
+function cell(names, truth, says, n, total) {
+  const made = make(n > 0 ? "button" : "span", count(n), "lb-cell");
+  made.dataset.right = String(says === truth);
+  made.style.setProperty("--share", `${total ? Math.round((100 * n) / total) : 0}%`);
+  if (n > 0) {
+    made.type = "button";
+    const values = { n, label: names[truth], said: names[says] };
+    made.setAttribute("aria-label", word("model.cell", values));
+    made.addEventListener("click", () => openCell(names[truth], names[says], word("model.cellTitle", values)));
+  }
+  return made;
+}
+
+function reliability({ reliability: found }) {
+  if (found === null) return [];
+  const bins = found.bins.map((bin) => {
+    const values = { n: bin.n, sure: percent(bin.confidence, 0), right: percent(bin.accuracy, 0) };
+    return { ...bin, title: word("model.reliabilityBin", values) };
+  });
+  const head = ["sure", "right", "bounds", "images"].map((key) => word(`model.${key}`));
+  const rows = bins.map((bin) => [percent(bin.confidence), percent(bin.accuracy), between([bin.low, bin.high]), count(bin.n)]);
+  const held = found.basis === "held out" ? ` ${word("model.confusionHeldOutAbout")}` : "";
+  return figure(word("model.reliability"), {
+    about: word("model.reliabilityAbout", { ece: percent(found.ece) }) + held,
+    summary: word("model.reliabilitySummary", { ece: percent(found.ece), n: found.n }),
+    draw: (width) => diagonal(width, bins, { xTitle: word("model.sure"), yTitle: word("model.right") }),
+    numbers: table(word("model.reliability"), head, rows),
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------- pool
+
+function uncertainty({ uncertainty: found }) {
+  if (found === null) return [];
+  const { now, before } = found;
+  const legend = [now, before].flatMap((drawn, at) =>
+    drawn ? [{ name: word("model.afterLabels", { n: drawn.labels }), kind: String(at + 1) }] : [],
+  );
+  const bins = now.images.length;
+  const rows = now.images.map((n, at) => [between([at / bins, (at + 1) / bins]), count(n), ...(before ? [count(before.images[at])] : [])]);
+  const unsure = now.images.slice(Math.ceil(bins / 2)).reduce((sum, n) => sum + n, 0);
+  return figure(word("model.uncertainty"), {
+    about: word("model.uncertaintyAbout"),
+    summary: word("model.uncertaintySummary", { n: unsure }),
+    legend,
+    draw: (width) => steps(width, now.images, before?.images, { xTitle: word("model.unsure"), yTitle: word("model.imagesLog") }),
+    numbers: table(word("model.uncertainty"), [word("model.unsure"), ...legend.map(({ name }) => name)], rows),
+  });
 }
 
 function classes({ classes: names, counts }) {
   const shown = SPLITS.filter((split) => split === "train" || Object.keys(counts[split] ?? {}).length > 0);
-  const head = row("th", [word("model.class"), ...shown.map((split) => word(`split.${split}`))]);
-  const body = names.map((name) => row("td", [name, ...shown.map((split) => count(counts[split]?.[name] ?? 0))], true));
-  return table(word("model.classes"), head, body);
+  const of = (split, name) => counts[split]?.[name] ?? 0;
+  const all = names.reduce((sum, name) => sum + of("train", name), 0);
+  const head = [word("model.class"), ...shown.map((split) => word(`split.${split}`)), word("model.share")];
+  const rows = names.map((name, index) => [
+    name,
+    ...shown.map((split) => count(of(split, name))),
+    bar(all ? of("train", name) / all : 0, index),
+  ]);
+  return table(word("model.classes"), head, rows, { className: "lb-balance" });
 }
 
-function rounds({ rounds: list }) {
-  const titles = ["round", "labelled", "accuracy", "f1", "auc", "ece", "k", "strategy", "state"];
-  const head = row("th", titles.map((title) => word(`model.${title}`)));
-  const body = [...list].reverse().map(({ round, labelled, metrics, k, strategy, state }) => {
-    const accuracy = percent(metrics?.accuracy) + (metrics?.estimated ? ` (${word("model.estimate")})` : "");
-    const figures = [accuracy, percent(metrics?.f1), percent(metrics?.roc_auc), percent(metrics?.ece)];
-    return row("td", [count(round), count(labelled), ...figures, count(k), strategy, word(`state.${state}`)], true);
-  });
-  if (body.length === 0) {
-    const none = make("td", word("model.noRounds"));
-    none.colSpan = titles.length;
-    const line = make("tr", "");
-    line.append(none);
-    body.push(line);
-  }
-  return table(word("model.rounds"), head, body);
-}
-
-function table(title, head, body, className = "") {
-  const made = make("table", "", className);
-  const thead = make("thead", "");
-  const tbody = make("tbody", "");
-  thead.append(head);
-  tbody.append(...body);
-  made.append(make("caption", title), thead, tbody);
+function bar(share, index) {
+  const made = make("span", "", "lb-share");
+  const full = make("span", "", "lb-share-bar");
+  full.dataset.class = String((index % 9) + 1);
+  full.style.setProperty("--share", `${100 * share}%`);
+  made.append(full, percent(share, 0));
   return made;
 }
 
-function row(tag, texts, headed = false) {
-  const line = make("tr", "");
-  texts.forEach((text, index) => {
-    const header = tag === "th" || (headed && index === 0);
-    const cell = make(header ? (text === "" ? "td" : "th") : tag, text);
-    if (cell.tagName === "TH") cell.scope = tag === "th" ? "col" : "row";
-    line.append(cell);
+function rounds({ rounds: list }) {
+  const titles = ["round", "labels", "accuracy", "f1", "auc", "ece", "k", "strategy", "state"];
+  const rows = list.map(({ round, labelled, metrics, k, strategy, state }) => {
+    const accuracy = percent(metrics?.accuracy) + (metrics?.estimated ? ` (${word("model.estimate")})` : "");
+    const measured = [accuracy, percent(metrics?.f1), percent(metrics?.roc_auc, 2), percent(metrics?.ece)];
+    return [count(round), count(labelled), ...measured, count(k), strategy, wordOr(`state.${state}`, state)];
   });
-  return line;
-}
-
-function make(tag, text, className = "") {
-  const element = document.createElement(tag);
-  if (text !== "") element.textContent = text;
-  if (className) element.className = className;
-  return element;
-}
-
-function count(n) {
-  return word("number", { n });
-}
-
-function percent(share) {
-  return share == null ? "–" : word("suggest.percent", { p: Math.round(share * 1000) / 10 });
+  const head = titles.map((title) => word(`model.${title}`));
+  return table(word("model.rounds"), head, rows, { empty: word("model.noRounds") });
 }

@@ -11,19 +11,27 @@ export function newId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const outboxes = new Map();
+
+/** The one outbox of a workspace and person in this window, however many tabs of the page use it. */
+export function outboxOf(prefix, post) {
+  if (!outboxes.has(prefix)) outboxes.set(prefix, new Outbox(prefix, post));
+  return outboxes.get(prefix);
+}
+
 export class Outbox {
   /**
    * @param prefix  names the workspace and the person: another one's entries are never sent for this one.
    * @param post    async (round, ops) -> {status, acks}; throws when there is no answer.
-   * @param events  {changed(), acknowledged(op, ack), refused(op, why), stranger()}
    */
-  constructor(prefix, post, events) {
+  constructor(prefix, post) {
     this.prefix = prefix;
     this.post = post;
-    this.events = events;
+    this.listeners = [];
     this.memory = new Map(); // entries that localStorage would not take
     this.sending = false;
     this.failing = false;
+    this.signedOut = false;
     this.stopped = false;
     this.pause = FIRST_PAUSE_MS;
     this.size = AT_ONCE;
@@ -37,6 +45,15 @@ export class Outbox {
     });
   }
 
+  /** @param listener {changed(), acknowledged(op, ack), refused(op, why), stranger()} */
+  listen(listener) {
+    this.listeners.push(listener);
+  }
+
+  tell(what, ...about) {
+    for (const listener of this.listeners) listener[what](...about);
+  }
+
   get pending() {
     return this.kept.length;
   }
@@ -45,21 +62,24 @@ export class Outbox {
     return this.memory.size > 0;
   }
 
-  /** Unsent operations of a round, oldest first. */
-  of(round) {
-    return this.kept.filter((entry) => entry.round === round).map((entry) => entry.op);
+  /** sha256 of the images with an operation that is not on record yet. */
+  get unsent() {
+    return new Set(this.kept.map((entry) => entry.op.sha256));
   }
 
-  push(round, op) {
+  /** @param entries {round, op, about}: `about` is what a reload has to know of the image to undo this. */
+  push(...entries) {
     const when = Date.now().toString().padStart(15, "0");
-    const key = `${this.prefix}${when}-${(this.sequence++).toString().padStart(6, "0")}:${op.op_id}`;
-    try {
-      localStorage.setItem(key, JSON.stringify({ round, op }));
-    } catch {
-      this.memory.set(key, { round, op }); // full or forbidden: at least this tab keeps it
+    for (const entry of entries) {
+      const key = `${this.prefix}${when}-${(this.sequence++).toString().padStart(6, "0")}:${entry.op.op_id}`;
+      try {
+        localStorage.setItem(key, JSON.stringify(entry));
+      } catch {
+        this.memory.set(key, entry); // full or forbidden: at least this tab keeps it
+      }
+      this.kept.push({ key, ...entry, since: performance.now() });
     }
-    this.kept.push({ key, round, op, since: performance.now() });
-    this.events.changed();
+    this.tell("changed");
     this.hurry();
   }
 
@@ -84,17 +104,18 @@ export class Outbox {
       wait = this.failed();
     }
     this.sending = false;
-    this.events.changed();
+    this.tell("changed");
     if (wait === null) void this.flush();
     else if (wait !== Infinity) this.timer = setTimeout(() => void this.flush(), wait);
   }
 
   /** Act on an answer; returns the milliseconds to wait before the next try, null for none. */
   take(entries, { status, acks }) {
+    this.signedOut = status === 401; // kept; the next try after signing in again, here or in another tab, sends them
     if (status === 200) return this.acknowledge(entries, acks);
     if (status === 409) {
       this.stopped = true;
-      this.events.stranger();
+      this.tell("stranger");
       return Infinity;
     }
     if (![400, 413, 422].includes(status)) return this.failed();
@@ -103,7 +124,7 @@ export class Outbox {
       return null;
     }
     this.drop(entries[0]);
-    this.events.refused(entries[0].op, `${status}`);
+    this.tell("refused", entries[0].op, `${status}`);
     return null;
   }
 
@@ -117,8 +138,8 @@ export class Outbox {
         continue;
       }
       this.drop(entry);
-      if (ack.error) this.events.refused(entry.op, ack.error);
-      else this.events.acknowledged(entry.op, ack);
+      if (ack.error) this.tell("refused", entry.op, ack.error);
+      else this.tell("acknowledged", entry.op, ack);
     }
     if (again) return this.failed();
     this.failing = false;
@@ -149,7 +170,8 @@ export class Outbox {
     const before = new Map(this.kept.map((entry) => [entry.key, entry.since]));
     this.kept = this.read();
     for (const entry of this.kept) entry.since = before.get(entry.key) ?? entry.since;
-    this.events.changed();
+    if (this.kept.length === 0) this.failing = this.signedOut = false; // the other tab got through
+    this.tell("changed");
   }
 
   read() {

@@ -2,10 +2,13 @@
 
 const PATIENCE_MS = 8000;
 
+/** The server does not know who asks (any more). */
+export class SignedOut extends Error {}
+
 async function call(method, path, body) {
   const answer = await fetch(path, {
     method,
-    headers: body === undefined ? {} : { "content-type": "application/json" },
+    headers: { accept: "application/json", ...(body === undefined ? {} : { "content-type": "application/json" }) },
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: AbortSignal.timeout(PATIENCE_MS),
   });
@@ -13,18 +16,39 @@ async function call(method, path, body) {
   return { status: answer.status, data: json ? await answer.json() : null };
 }
 
-/** The open round's batch. Throws when the server does not give it. */
-export async function getBatch() {
-  const { status, data } = await call("GET", "/api/batch");
+async function wanted(method, path, body) {
+  const { status, data } = await call(method, path, body);
+  if (status === 401) throw new SignedOut();
   if (status !== 200) throw new Error(data?.detail ?? `${status}`);
   return data;
 }
 
-/** Ask for the next round. */
-export async function askForRound() {
-  const { status, data } = await call("POST", "/api/round", {});
-  if (status !== 200) throw new Error(data?.detail ?? `${status}`);
-  return data;
+/**
+ * Images to label. Throws when the server does not give them.
+ * @param mode  "label", "grid", "mistakes" or "disputed".
+ * @param now   do not wait for the model under training.
+ * @param after number of a round this page has already: the one that comes after it is wanted.
+ */
+export function getBatch(mode, { now = false, after = null } = {}) {
+  const query = new URLSearchParams({ mode });
+  if (now) query.set("now", "true");
+  if (after !== null) query.set("after", String(after));
+  return wanted("GET", `/api/batch?${query}`);
+}
+
+/** What runs in the background, and how full the pool is. */
+export const getStatus = () => wanted("GET", "/api/status");
+
+/** Why an image was chosen, and the labelled images most like it. */
+export const getWhy = (imageId) => wanted("GET", `/api/explain/${imageId}`);
+
+/** Ask the worker for what it should do next; a failed job runs again. */
+export const askForRound = () => wanted("POST", "/api/round", {});
+
+/** End this session, or all of this person's. */
+export async function signOut(everywhere) {
+  const { status } = await call("POST", everywhere ? "/logout-everywhere" : "/logout", {});
+  if (status >= 400 && status !== 401) throw new Error(`${status}`);
 }
 
 /** Send operations of one round; resolves with {status, acks}. */

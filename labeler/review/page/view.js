@@ -1,23 +1,22 @@
-// Drawing. Everything that comes from the server or a person is set as text, never as markup.
+// Drawing one image at a time, and the line above it. What comes from the server or a person is set as text.
 
-import { address } from "./images.js";
+import { bar, colour, COLOURS, make, partsOf, percent, shape } from "./parts.js";
+import { Strip } from "./strip.js";
 import { word, wordOr } from "./words.js";
 
-const COLOURS = 9; // shapes and colours for classes; a tenth class starts over
-const LATE_MS = 400; // an answer that is stored sooner is not worth a word
+const NOTICE_MS = 7000;
 
 export class View {
   constructor(root) {
     this.root = root;
-    this.parts = {};
-    for (const element of root.querySelectorAll("[data-part]")) this.parts[element.dataset.part] = element;
-    this.strip = [];
-    this.zoomed = false;
-    this.saved = "";
+    this.parts = partsOf(root);
+    this.strip = new Strip(this.parts);
+    this.buttons = [];
+    this.noticeTimer = 0;
   }
 
-  /** "label" shows stage and answers, anything else the panel. */
-  mode(name) {
+  /** "label" shows the images, "between" too, "wait" and "loading" the panel. */
+  state(name) {
     this.root.dataset.state = name;
   }
 
@@ -27,23 +26,35 @@ export class View {
     requestAnimationFrame(() => (this.parts.say.textContent = text));
   }
 
-  /** A short message people can see, for what needs their eyes. */
+  /** A message about the image on the stage. */
   note(text) {
     const note = this.parts["stage-note"];
     note.textContent = text;
     note.hidden = !text;
   }
 
+  /** A message about anything else; it goes away by itself. */
+  notice(text) {
+    const { notice } = this.parts;
+    clearTimeout(this.noticeTimer);
+    notice.textContent = text;
+    notice.hidden = !text;
+    if (text) this.noticeTimer = setTimeout(() => (notice.hidden = true), NOTICE_MS);
+  }
+
   // ------------------------------------------------------------------------------------------------- per batch
 
   /** Build what stays the same for a whole batch: class buttons and film strip. */
-  build(batch) {
-    this.buttons = batch.classes.map((name, index) => classButton(name, index));
-    this.parts.classes.replaceChildren(...this.buttons);
-    this.parts["last-key"].textContent = Math.min(COLOURS, batch.classes.length);
-    this.strip = batch.items.map((item) => stripItem(item));
-    this.parts["strip-list"].replaceChildren(...this.strip.map((entry) => entry.row));
-    for (const item of batch.items) this.drawStrip(batch, item, false);
+  build(batch, letters) {
+    const names = batch.classes.join("\n");
+    if (names !== this.names) {
+      this.names = names;
+      this.buttons = batch.classes.map((name, index) => classButton(name, index, letters[index]));
+      this.parts.classes.replaceChildren(...this.buttons);
+      this.parts["last-key"].textContent = Math.min(COLOURS, batch.classes.length);
+      this.parts["class-letters"].textContent = letters.filter(Boolean).join(" ").toUpperCase();
+    }
+    this.strip.build(batch);
   }
 
   // ------------------------------------------------------------------------------------------------- per image
@@ -51,53 +62,55 @@ export class View {
   /** Show the current image and everything said of it. */
   draw(batch, picture, unsaved) {
     const item = batch.current;
-    this.zoom(false);
     this.show(batch, picture);
     this.drawSuggestion(batch, item);
     this.drawAnswers(batch, item);
-    this.drawStrip(batch, item, unsaved.has(item.sha256));
-    this.markCurrent(batch.at);
+    this.strip.draw(batch, item, unsaved.has(item.sha256));
+    this.strip.markCurrent(batch.at);
     this.drawTop(batch);
   }
 
   show(batch, picture) {
-    const number = batch.current.number;
-    picture.alt = word("stage.alt", { n: number, k: batch.k });
+    picture.alt = word("stage.alt", { n: batch.current.number, k: batch.k });
     this.parts.frame.replaceChildren(picture);
-    this.drawPicture(picture);
+    this.drawPicture(picture, batch.current);
   }
 
   /** Say whether the picture is there, coming, or not to be had. */
-  drawPicture(picture) {
+  drawPicture(picture, { again, answer }) {
     const { state } = picture.dataset;
     this.parts.stage.dataset.picture = state;
     this.parts.stage.setAttribute("aria-busy", String(state === "coming"));
-    this.note(state === "gone" ? word("stage.gone") : state === "away" ? word("stage.away") : "");
+    const known = { gone: "stage.gone", away: "stage.away" }[state] ?? (again && !answer ? "stage.again" : null);
+    this.note(known ? word(known) : "");
   }
 
   drawSuggestion(batch, item) {
-    const { guess, percent, why, meter, suggestion } = this.parts;
-    const confidence = batch.confidence(item);
-    const index = batch.classes.indexOf(item.predicted);
+    const { guess, percent: share, why, meter, suggestion, suggesting } = this.parts;
+    const said = sayOf(batch, item);
+    suggestion.hidden = said === null;
+    if (said === null) return;
+    const index = batch.classes.indexOf(said.label);
     suggestion.dataset.class = index < 0 ? "" : colour(index);
     this.parts["guess-shape"].dataset.class = suggestion.dataset.class;
-    guess.textContent = index < 0 ? word("suggest.none") : word("suggest.looksLike", { label: item.predicted });
-    // A model is never certain: 99.7 must not read as 100.
-    const shown = Math.min(99, Math.round(100 * confidence));
-    percent.textContent = confidence === null ? "" : word("suggest.percent", { p: shown });
-    why.textContent = index < 0 ? word("suggest.noneWhy") : wordOr(`why.${item.why}`, item.why);
-    meter.firstElementChild.style.width = `${100 * (confidence ?? 0)}%`;
+    suggesting.textContent = said.heading;
+    guess.textContent = said.text;
+    share.textContent = said.share === null ? "" : percent(said.share);
+    why.textContent = said.why;
+    meter.hidden = said.share === null;
+    meter.firstElementChild.style.width = `${100 * (said.share ?? 0)}%`;
   }
 
   drawAnswers(batch, item) {
+    const suggested = batch.suggested(item);
     this.buttons.forEach((button, index) => {
       const name = batch.classes[index];
-      const suggested = name === item.predicted;
       button.setAttribute("aria-pressed", String(item.answer?.label === name));
-      button.dataset.suggested = String(suggested);
-      button.setAttribute("aria-description", suggested ? word("answers.suggested") : "");
+      button.dataset.suggested = String(suggested === name);
+      button.setAttribute("aria-description", suggested === name ? word("answers.suggested") : "");
     });
-    const { verdict } = this.parts;
+    const { verdict, flagged } = this.parts;
+    flagged.hidden = !item.flagged;
     verdict.hidden = !item.answer;
     if (!item.answer) return;
     const label = item.answer.label;
@@ -105,38 +118,11 @@ export class View {
     verdict.lastElementChild.textContent = label ? word("stage.answered", { label }) : word("stage.skipped");
   }
 
-  /** One entry of the film strip: ring, shape, key and, for those who listen, words. */
-  drawStrip(batch, item, unsaved) {
-    const { button, badge, shape } = this.strip[item.number - 1];
-    const index = item.answer?.label ? batch.classes.indexOf(item.answer.label) : -1;
-    const state = !item.answer ? "open" : item.answer.label ? colour(index) : "skip";
-    if (button.dataset.class === state && button.dataset.unsaved === String(unsaved)) return;
-    button.dataset.class = shape.dataset.class = state;
-    button.dataset.unsaved = String(unsaved);
-    badge.dataset.key = state === "skip" ? "S" : index >= 0 && index < COLOURS ? index + 1 : "";
-    const kind = state === "open" ? "strip.open" : state === "skip" ? "strip.skipped" : "strip.labelled";
-    const text = word(kind, { n: item.number, label: item.answer?.label ?? "" });
-    button.setAttribute("aria-label", unsaved ? text + word("strip.unsaved") : text);
-  }
-
-  markCurrent(at) {
-    this.current?.removeAttribute("aria-current");
-    this.current = this.strip[at].button;
-    this.current.setAttribute("aria-current", "true");
-    const { strip } = this.parts;
-    const { row } = this.strip[at];
-    // In the frame's own turn: asked for now, the place would cost a layout more before the image is painted.
-    requestAnimationFrame(() => {
-      if (row !== this.strip[at]?.row) return;
-      strip.scrollTo({ left: row.offsetLeft - (strip.clientWidth - row.clientWidth) / 2 });
-    });
-  }
-
   drawTop(batch) {
     const { count, round, pool, progress } = this.parts;
     const done = batch.answered;
     count.textContent = word("top.count", { n: done, k: batch.k });
-    round.textContent = word("top.round", { n: batch.round });
+    round.textContent = batch.round === null ? "" : word("top.round", { n: batch.round });
     pool.textContent = word("top.pool", { n: batch.poolLeft });
     bar(progress, done, batch.k);
   }
@@ -144,119 +130,39 @@ export class View {
   drawRate(rate) {
     this.parts.rate.textContent = rate === null ? "" : word("top.rate", { n: rate });
   }
-
-  // ------------------------------------------------------------------------------------------------ saved state
-
-  /** What the outbox holds, in words; short waits are not mentioned. */
-  drawSaved(outbox, unreachable, stranger) {
-    clearTimeout(this.savedTimer);
-    const n = outbox?.pending ?? 0;
-    const offline = unreachable || outbox?.failing;
-    let [level, text] = ["good", word("saved.all")];
-    if (stranger) [level, text] = ["bad", word("saved.stranger")];
-    else if (offline && n && outbox.onlyInMemory) [level, text] = ["bad", word("saved.tabOnly", { n })];
-    else if (offline) [level, text] = ["bad", n ? word("saved.offlinePending", { n }) : word("saved.offline")];
-    else if (n) {
-      const late = LATE_MS - (performance.now() - outbox.kept[0].since);
-      if (late > 0) {
-        this.savedTimer = setTimeout(() => this.drawSaved(outbox, unreachable, stranger), late);
-        return;
-      }
-      [level, text] = ["waiting", word("saved.pending", { n })];
-    }
-    this.parts.reload.hidden = !stranger;
-    if (text === this.saved) return;
-    this.saved = text;
-    this.parts.saved.dataset.level = level;
-    this.parts["saved-text"].textContent = text;
-  }
-
-  // ------------------------------------------------------------------------------------------------------ panel
-
-  /** {mark, title, facts, text, command, progress, again, undo}: what to say while there is nothing to label. */
-  panel({ mark = "busy", title, facts = [], text = "", command = "", progress = null, again = "", undo = false }) {
-    const { parts } = this;
-    parts["panel-mark"].dataset.kind = mark;
-    parts["panel-title"].textContent = title;
-    parts["panel-facts"].textContent = facts.join(" · ");
-    parts["panel-text"].textContent = text;
-    parts["panel-command"].hidden = !command;
-    parts["panel-command"].firstElementChild.textContent = command;
-    parts.job.hidden = progress === null;
-    if (progress !== null) bar(parts.job, Math.round(100 * progress), 100);
-    parts["panel-again"].hidden = !again;
-    parts["panel-again"].textContent = again;
-    parts["panel-undo"].hidden = !undo;
-  }
-
-  // ------------------------------------------------------------------------------------------------- zoom, help
-
-  /** Enlarge around a point given in fractions of the stage. */
-  zoom(on, x = 0.5, y = 0.5) {
-    this.zoomed = on;
-    this.parts.stage.dataset.zoomed = String(on);
-    this.parts.zoom.setAttribute("aria-pressed", String(on));
-    this.parts.frame.style.transformOrigin = `${100 * x}% ${100 * y}%`;
-  }
-
-  help(open) {
-    const { help } = this.parts;
-    if (open && !help.open) help.showModal();
-    if (!open && help.open) help.close();
-  }
 }
 
-function colour(index) {
-  return String((index % COLOURS) + 1);
+/** What is said beside an image before it is answered; null where nothing should lead the person. */
+function sayOf(batch, item) {
+  const share = batch.confidence(item);
+  const why = item.why ? wordOr(`why.${item.why}`, item.why) : "";
+  if (batch.mode === "mistakes") {
+    const doubt = item.predicted === null ? "" : word("check.model", { label: item.predicted, p: percent(share ?? 0) });
+    const text = item.now.label ? word("check.labelled", { label: item.now.label }) : word("check.unsure");
+    return { heading: word("check.heading"), label: item.now.label, text, share: null, why: doubt };
+  }
+  if (batch.mode === "disputed") {
+    const text = item.predicted ? word("suggest.looksLike", { label: item.predicted }) : word("disputed.text");
+    return { heading: word("disputed.heading"), label: item.predicted, text, share, why: word("disputed.why") };
+  }
+  if (!batch.suggests) return null;
+  if (item.predicted === null) {
+    const text = word("suggest.none");
+    return { heading: word("suggest.heading"), label: null, text, share: null, why: word("suggest.noneWhy") };
+  }
+  const text = word("suggest.looksLike", { label: item.predicted });
+  return { heading: word("suggest.heading"), label: item.predicted, text, share, why };
 }
 
-function bar(element, value, most) {
-  element.setAttribute("aria-valuemax", String(most));
-  element.setAttribute("aria-valuenow", String(value));
-  element.firstElementChild.style.width = most ? `${(100 * value) / most}%` : "0";
-}
-
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function classButton(name, index) {
+function classButton(name, index, letter) {
   const button = make("button", "lb-class");
   button.type = "button";
   button.dataset.do = "choose";
   button.dataset.index = index;
-  const shape = make("i", "lb-shape");
-  shape.dataset.class = colour(index);
-  const enter = make("kbd", "lb-enter", word("answers.enter"));
-  button.append(shape, make("span", "lb-name", name), enter);
-  if (index < COLOURS) {
-    button.append(make("kbd", "", index + 1));
-    button.setAttribute("aria-keyshortcuts", String(index + 1));
-  }
-  for (const sign of button.querySelectorAll("i, kbd")) sign.setAttribute("aria-hidden", "true");
+  button.append(shape(colour(index)), make("span", "lb-name", name), make("kbd", "lb-enter", word("answers.enter")));
+  const keys = [index < COLOURS ? String(index + 1) : "", letter.toUpperCase()].filter(Boolean);
+  for (const key of keys) button.append(make("kbd", "", key));
+  if (keys.length) button.setAttribute("aria-keyshortcuts", keys.join(" "));
+  for (const sign of button.querySelectorAll("kbd")) sign.setAttribute("aria-hidden", "true");
   return button;
-}
-
-function stripItem(item) {
-  const row = make("li");
-  const button = make("button", "lb-thumb");
-  button.type = "button";
-  button.dataset.do = "go";
-  button.dataset.index = item.number - 1;
-  const picture = make("img");
-  picture.alt = "";
-  picture.loading = "lazy";
-  picture.decoding = "async";
-  picture.draggable = false;
-  picture.src = address(item, "thumb");
-  const badge = make("span", "lb-badge");
-  const shape = make("i", "lb-shape");
-  badge.setAttribute("aria-hidden", "true");
-  badge.append(shape);
-  button.append(picture, badge);
-  row.append(button);
-  return { row, button, badge, shape };
 }

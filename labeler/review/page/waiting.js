@@ -12,27 +12,44 @@ export const opening = () => ({ title: word("wait.loading") });
 /** While the server cannot be reached and nothing is known yet. */
 export const unreachable = () => ({ mark: "bad", title: word("wait.offline"), text: word("wait.offlineHint") });
 
+/** While the server does not know who asks. */
+export const signedOut = () => ({
+  mark: "empty",
+  title: word("wait.signedOut"),
+  text: word("wait.signedOutHint"),
+  link: word("saved.signIn"),
+});
+
 /**
  * @param view   the server's last answer.
- * @param batch  the batch this browser worked on last, or null.
+ * @param batch  the batch or page this browser worked on last, or null.
  * @param saving whether answers of that batch are still on their way.
- * @param note   something the person did meanwhile, or "".
+ * @param undo   whether there is something to take back.
  */
-export function panelFor(view, batch, saving, note) {
-  const { job } = view;
+export function panelFor(view, batch, saving, undo) {
+  const { job, mode } = view;
   if (saving) return { ...done(view, batch), text: word("wait.saving"), undo: true };
+  if (view.wait === "model") return model(view, batch, undo);
+  if (mode === "mistakes") return { mark: "done", title: word("wait.checked"), text: word("wait.checkedHint"), undo };
+  if (mode === "disputed") return { mark: "done", title: word("wait.agreed"), text: word("wait.agreedHint"), undo };
   if (job?.state === "failed") {
     const text = `${job.message} ${word("wait.failedHint")}`;
     return { mark: "bad", title: word("wait.failed"), text, again: word("wait.again") };
   }
-  if (isWorking(job) || view.round !== null) {
-    const text = note || job?.message || word("wait.training");
-    return { ...done(view, batch), text, progress: job?.progress ?? 0, undo: Boolean(batch?.undoTarget()) };
+  if (isWorking(job) || (view.round ?? null) !== null) {
+    const text = job?.message || word("wait.training");
+    return { ...done(view, batch), text, progress: job?.progress ?? 0, undo };
   }
+  if (mode === "grid" && view.pool > 0) return { mark: "empty", title: word("grid.noneTitle"), text: word("grid.none"), undo };
   if (view.pool > 0) {
-    return { mark: "empty", title: word("wait.nothing"), text: note || job?.message || "", again: word("wait.again") };
+    return { mark: "empty", title: word("wait.nothing"), text: job?.message || "", again: word("wait.again"), undo };
   }
-  return empty(view);
+  return { ...empty(view), undo };
+}
+
+function model(view, batch, undo) {
+  const { facts = [] } = batch?.complete ? done(view, batch) : {};
+  return { title: word("wait.model"), facts, text: word("wait.modelHint"), progress: view.job?.progress ?? 0, now: true, undo };
 }
 
 function done(view, batch) {
@@ -40,7 +57,8 @@ function done(view, batch) {
   const skipped = batch.k - batch.labelled;
   const facts = [word("wait.labelled", { n: batch.labelled })];
   if (skipped > 0) facts.push(word("wait.skipped", { n: skipped }));
-  return { mark: "done", title: word("wait.done", { n: batch.round }), facts };
+  const title = batch.round === null ? word("wait.next") : word("wait.done", { n: batch.round });
+  return { mark: "done", title, facts };
 }
 
 function empty(view) {

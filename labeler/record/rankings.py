@@ -1,0 +1,99 @@
+"""The order of the pool that batches are handed out from. Functions take a session and never commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from labeler.domain import OPEN_STATES, Lane, Split
+from labeler.record import leases, queries
+from labeler.record.tables import DecisionRow, Image, ProposalRow, Ranking, RankingItem, Round
+
+_NEWEST = select(Ranking).order_by(Ranking.id.desc()).limit(1)
+_LEARNED = select(Ranking.last_decision_id).order_by(Ranking.id.desc()).limit(1)
+
+
+def newest(session: Session) -> Ranking | None:
+    """The ranking in use."""
+    return session.scalar(_NEWEST)
+
+
+def learned_up_to(session: Session) -> int:
+    """The newest decision the ranking in use knows; 0 without a ranking."""
+    return session.connection().scalar(_LEARNED) or 0
+
+
+def swap(session: Session, ranking: Ranking, lanes: Mapping[Lane, Sequence[Mapping[str, Any]]]) -> None:
+    """Put a new ranking in the place of the old one, in the caller's one transaction: nobody ever sees none.
+
+    Args:
+        lanes: for each lane its rows in order, each with ``image_id`` and what the model says of it.
+    """
+    session.add(ranking)
+    session.flush()
+    session.execute(delete(RankingItem))
+    for lane, rows in lanes.items():
+        given = {"ranking_id": ranking.id, "lane": lane.value}
+        items = [{**given, "position": at, **row} for at, row in enumerate(rows, start=1)]
+        if items:
+            session.execute(insert(RankingItem), items)
+
+
+def available(session: Session, lane: Lane, ranking: Ranking, limit: int) -> list[tuple[RankingItem, Image]]:
+    """The first images of a lane that may be put into a new round.
+
+    Left out is what has a label by now, was decided since the ranking was made, waits in an open round, or is with
+    somebody who took an answer back.
+    """
+    since = select(DecisionRow.id).where(
+        DecisionRow.image_id == Image.id, DecisionRow.id > ranking.last_decision_id, ~DecisionRow.opinion
+    )
+    in_open_round = select(ProposalRow.id).join(Round, Round.id == ProposalRow.round_id)
+    in_open_round = in_open_round.where(
+        ProposalRow.image_id == Image.id, Round.state.in_([state.value for state in OPEN_STATES])
+    )
+    query = select(RankingItem, Image).join(Image, Image.id == RankingItem.image_id)
+    query = query.where(RankingItem.lane == lane.value, Image.split == Split.UNLABELLED.value, ~Image.missing)
+    query = query.where(~since.exists(), ~in_open_round.exists())
+    held = leases.leased_images(session)
+    if held:
+        query = query.where(Image.id.not_in(held))
+    return [(item, image) for item, image in session.execute(query.order_by(RankingItem.position).limit(limit))]
+
+
+def disputes(session: Session, limit: int) -> list[tuple[RankingItem, Image]]:
+    """Labelled images whose label the model disputes most, not looked at again since the ranking was made."""
+    ranking = newest(session)
+    if ranking is None:
+        return []
+    since = select(DecisionRow.id).where(DecisionRow.image_id == Image.id, DecisionRow.id > ranking.last_decision_id)
+    query = select(RankingItem, Image).join(Image, Image.id == RankingItem.image_id)
+    query = query.where(RankingItem.lane == Lane.MISTAKES.value, Image.label.is_not(None), ~Image.missing)
+    query = query.where(~since.exists()).order_by(RankingItem.position).limit(limit)
+    return [(item, image) for item, image in session.execute(query)]
+
+
+def open_round(session: Session, row: Round, items: Sequence[tuple[RankingItem, Image]]) -> Round:
+    """Put a new round of these images on record; its number is the next one."""
+    last = queries.last_round(session)
+    row.number = last.number + 1 if last is not None else 1
+    session.add(row)
+    session.flush()
+    rows = [
+        {
+            "round_id": row.id,
+            "image_id": image.id,
+            "rank": rank,
+            "probability": item.probability,
+            "uncertainty": item.uncertainty,
+            "predicted": item.predicted,
+            "path": image.path,
+            "why": item.why,
+        }
+        for rank, (item, image) in enumerate(items, start=1)
+    ]
+    session.execute(insert(ProposalRow), rows)
+    return row

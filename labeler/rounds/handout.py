@@ -1,0 +1,198 @@
+"""Handing out batches: which images a person gets now, so that nobody waits and no two get the same one.
+
+A batch is a round leased to a person. Whoever comes gets, first, the rest of what he holds; then what other people
+let lie, once their leases have run out; then a new round from the ranking in hand. The ranking is renewed by another
+process, so handing out costs a few short statements and never a model.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from labeler.domain import OPEN_STATES, JobState, Lane, RoundState
+from labeler.record import jobs, leases, queries, rankings
+from labeler.record.leases import Held
+from labeler.record.store import Session, Store
+from labeler.record.tables import Image, Job, Ranking, RankingItem, Round, now
+from labeler.settings import Settings
+from labeler.version import __version__
+
+#: The strategy of rounds that are pages of the grid.
+GRID = "grid"
+#: The job that finishes decided rounds, trains, and renews the ranking.
+REFRESH_JOB = "refresh"
+#: A ranking is worth waiting for when what was answered since is more than this share of what it learned from.
+STALE_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What a person gets.
+
+    Attributes:
+        round_id: the round, None where there is nothing to hand out now.
+        held: its proposals that are the person's.
+        waits: a model is under training that the next batch waits for.
+    """
+
+    round_id: int | None = None
+    held: Held | None = None
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks for what.
+
+    Attributes:
+        annotator_id: the person.
+        lane: MAIN for one image after the other, GRID for a page of many.
+        at_once: do not wait for a model under training.
+        after: a round the person is still at: the batch is for later, and is none of the rounds up to that one.
+    """
+
+    annotator_id: int
+    lane: Lane
+    at_once: bool = False
+    after: int | None = None
+
+
+def hand_out(store: Store, settings: Settings, asked: Asked) -> Handed:
+    """Give a person a batch, the same one again until all of it is answered."""
+    with store.read() as session:
+        handed = _held(session, settings, asked)
+    if handed is not None and _lasts(handed, settings):
+        return handed
+    annotator_id = asked.annotator_id
+    with store.write() as session:
+        handed = (
+            _held(session, settings, asked) or _left_over(session, settings, asked) or _new(session, settings, asked)
+        )
+        if handed.held is not None:
+            leases.take(session, handed.held.open, annotator_id, settings.lease_s)
+        return handed
+
+
+def _lasts(handed: Handed, settings: Settings) -> bool:
+    """Whether the lease needs no renewal yet: then nothing has to be written."""
+    assert handed.held is not None  # noqa: S101  # for the type checker
+    return handed.held.expires_at > now() + dt.timedelta(seconds=settings.lease_s / 2)
+
+
+def _held(session: Session, settings: Settings, asked: Asked) -> Handed | None:
+    """The oldest open round of which something waits for this person."""
+    annotator_id = asked.annotator_id
+    for row in _open_rounds(session, asked):
+        held = leases.held(session, row.id, annotator_id, settings.overlap)
+        if held is None:
+            continue
+        # What ran out and is with another now is his: it was free to be taken.
+        free = set(leases.free(session, row.id, annotator_id, settings.overlap))
+        mine = tuple(proposal for proposal in held.open if proposal in free)
+        if mine:
+            return Handed(row.id, Held(held.proposals, mine, held.expires_at))
+    return None
+
+
+def _left_over(session: Session, settings: Settings, asked: Asked) -> Handed | None:
+    """Images of an open round that nobody has, or with an overlap not enough people."""
+    for row in _open_rounds(session, asked):
+        free = leases.free(session, row.id, asked.annotator_id, settings.overlap)
+        if free:
+            return Handed(row.id, Held(frozenset(free), tuple(free), now()))
+    return None
+
+
+def _new(session: Session, settings: Settings, asked: Asked) -> Handed:
+    """A new round from the ranking; where there is none to be had, ask the worker for one."""
+    ranking = rankings.newest(session)
+    if ranking is None or not _fits(ranking, settings):
+        return Handed(waits=_ask(session))
+    lane = asked.lane
+    if lane is Lane.MAIN and not asked.at_once and waits_for_model(session, settings, ranking, asked):
+        return Handed(waits=True)
+    items = _choose(session, settings, lane, ranking)
+    if not items:
+        if lane is Lane.MAIN and queries.count_since(session, ranking.last_decision_id):
+            _ask(session)
+        return Handed()
+    row = rankings.open_round(session, _round(settings, lane, ranking, len(items)), items)
+    free = leases.free(session, row.id, asked.annotator_id, settings.overlap)
+    return Handed(row.id, Held(frozenset(free), tuple(free), now()))
+
+
+def _ask(session: Session) -> bool:
+    """Ask the worker for a ranking, unless it failed at that: then a person has to say when to try again."""
+    last = jobs.last(session)
+    if last is not None and last.state == JobState.FAILED.value:
+        return False
+    jobs.queue(session, REFRESH_JOB)
+    return True
+
+
+def _fits(ranking: Ranking, settings: Settings) -> bool:
+    """Whether the ranking was made with the backbone and the strategy that are set now."""
+    return ranking.backbone == settings.backbone and ranking.parameters.get("asked") == settings.strategy
+
+
+def waits_for_model(session: Session, settings: Settings, ranking: Ranking, asked: Asked) -> bool:
+    """Whether the next batch is worth waiting for: a model is coming that would change it much, and soon.
+
+    A batch asked for ahead of time is not given out of an order that is about to be out of date.
+    """
+    if queries.count_since(session, ranking.last_decision_id) <= STALE_SHARE * ranking.labelled:
+        return False
+    if asked.after is not None:
+        return settings.patience_s > 0
+    job = jobs.last(session)
+    if job is None or job.state not in (JobState.QUEUED.value, JobState.RUNNING.value):
+        return False
+    return now() - _asked_at(job) <= dt.timedelta(seconds=settings.patience_s)
+
+
+def _asked_at(job: Job) -> dt.datetime:
+    return job.started_at or job.created_at
+
+
+def _choose(session: Session, settings: Settings, lane: Lane, ranking: Ranking) -> list[tuple[RankingItem, Image]]:
+    if lane is Lane.MAIN:
+        return rankings.available(session, lane, ranking, settings.k)
+    ahead = rankings.available(session, lane, ranking, 10 * settings.grid)
+    by_class: dict[str, list[tuple[RankingItem, Image]]] = {}
+    for item, image in ahead:
+        by_class.setdefault(item.predicted or "", []).append((item, image))
+    # A page holds one class; the one with most to show, so that pages are full as long as they can be.
+    return max(by_class.values(), key=len)[: settings.grid] if by_class else []
+
+
+def _round(settings: Settings, lane: Lane, ranking: Ranking, k: int) -> Round:
+    return Round(
+        number=0,
+        state=RoundState.PROPOSED.value,
+        k=k,
+        strategy=ranking.strategy if lane is Lane.MAIN else GRID,
+        parameters={**ranking.parameters, "ranking": ranking.id},
+        seed=ranking.seed,
+        backbone=ranking.backbone,
+        backbone_key=ranking.backbone_key,
+        model_version_id=ranking.model_version_id,
+        pool=ranking.pool,
+        pool_hash=ranking.pool_hash,
+        package_version=__version__,
+        timing={},
+    )
+
+
+def _open_rounds(session: Session, asked: Asked) -> list[Round]:
+    rows = [row for row in queries.rounds_in(session, OPEN_STATES) if row.number > (asked.after or 0)]
+    return [row for row in rows if (row.strategy == GRID) == (asked.lane is Lane.GRID)]
+
+
+def ask_if_due(session: Session, settings: Settings, newest_decision: int, *, round_is_over: bool) -> None:
+    """Ask for a new ranking after the last answer of a batch, or when enough was answered since the last one."""
+    if not round_is_over:
+        new = newest_decision - rankings.learned_up_to(session)
+        if new < (settings.retrain_after or settings.k) or jobs.any_running(session):
+            return
+    jobs.queue(session, REFRESH_JOB)

@@ -1,0 +1,111 @@
+"""What an evaluation keeps for the page beside the metrics: numbers that need vectors, so the worker computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labeler.domain import ImageRef, LabelerError, Split
+from labeler.rank import stopping
+from labeler.rank.head import QuickModel
+from labeler.record import statistics
+from labeler.record.tables import ModelVersion
+from labeler.retrain import evaluate
+
+if TYPE_CHECKING:
+    from labeler.rounds.learning import Learner, Material
+
+#: Images of pool and training on which successive models are compared: the first by SHA-256, which is as good as
+#: drawn by lot and the same from round to round. The share that agrees is then known to 0.3 points.
+SAMPLE = 2_000
+#: What the model said of single images is kept for so many at most (the first by SHA-256).
+PREDICTIONS = 5_000
+
+Float64 = npt.NDArray[np.float64]
+Rows = list[list[float | int]]
+
+
+def predictions(refs: Sequence[ImageRef], y: npt.NDArray[np.integer], probabilities: Float64) -> Rows:
+    """What the model says of images whose label is known, for looking at the mistakes.
+
+    Returns:
+        Of each image [id, number of its class, number of the predicted class, probability of that one].
+    """
+    best = probabilities.argmax(axis=1)
+    sure = probabilities.max(axis=1)
+    return [
+        [ref.id, int(truth), int(said), round(float(p), 4)]
+        for ref, truth, said, p in list(zip(refs, y, best, sure, strict=True))[:PREDICTIONS]
+    ]
+
+
+def held_out(
+    learner: Learner, version: ModelVersion, model: QuickModel, material: Material
+) -> tuple[dict[str, Any], Rows]:
+    """Without a test set: how models that had not seen a label would have judged that image.
+
+    No substitute for the accuracy (the labelled images are the difficult ones) but the mistakes are worth a look.
+
+    Args:
+        material: pool and training images; what was labelled after the training is left out.
+
+    Returns:
+        The key ``held_out`` for the metrics (confusion, reliability, calibration error, n), and the predictions;
+        both empty where the model holds none, or a label it learned from has changed since.
+    """
+    said = model.head.out_of_fold
+    with learner.store.read() as session:
+        changed = statistics.decided_since(session, version.last_decision_id)
+    rows = [row for row in material.labelled.tolist() if material.refs[row].id not in changed]
+    if said is None or len(said) != len(rows):
+        return {}, []
+    y = material.y[rows]
+    figures = evaluate.metrics(y, said, classes=model.classes, split="held out")
+    kept = {name: figures[name] for name in ("n", "confusion", "reliability", "ece")}
+    return {"held_out": kept}, predictions([material.refs[row] for row in rows], y, said)
+
+
+def pool(learner: Learner, version: ModelVersion, model: QuickModel, material: Material | None) -> dict[str, Any]:
+    """How the model sees the pool, and how much it still changes its mind.
+
+    Args:
+        material: pool and training images ordered by SHA-256; a sample of them is gathered when not given.
+
+    Returns:
+        ``pool`` (images), ``sample`` (images of it looked at), ``expected_errors`` (images of the whole pool that the
+        model would file wrongly) and, where there was a model of 50 labels fewer, ``compared_with`` (its labels),
+        ``agreement`` and ``kappa`` over pool and training images.
+    """
+    found = material if material is not None else learner.material(Split.UNLABELLED, Split.TRAIN, limit=SAMPLE)
+    raw, waiting = found.raw[:SAMPLE], found.y[:SAMPLE] < 0
+    if not len(raw):
+        return {}
+    probabilities = model.predict_proba(raw)
+    with learner.store.read() as session:
+        size = statistics.count_pool(session)
+        earlier = statistics.version_before(session, version, stopping.LABELS_APART)
+    errors = stopping.expected_errors(probabilities[waiting])
+    figures = {
+        "pool": size,
+        "sample": int(waiting.sum()),
+        "expected_errors": errors * size / max(int(waiting.sum()), 1),
+    }
+    return figures | (_compared(learner, earlier, raw, probabilities) if earlier is not None else {})
+
+
+def _compared(
+    learner: Learner, earlier: ModelVersion, raw: npt.NDArray[np.floating], probabilities: Float64
+) -> dict[str, Any]:
+    try:
+        other = QuickModel.load(learner.paths.root / earlier.path, earlier.digest)
+    except (LabelerError, OSError):  # somebody removed it: the next comparison will be with another
+        return {}
+    before, now = other.predict_proba(raw).argmax(axis=1), probabilities.argmax(axis=1)
+    return {
+        "compared_with": earlier.labelled,
+        "agreement": stopping.agreement(before, now),
+        "kappa": stopping.kappa(before, now, probabilities.shape[1]),
+    }

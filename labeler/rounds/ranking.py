@@ -1,0 +1,168 @@
+"""Renewing the ranking: finish what is decided, learn what is new, and put the pool in a new order.
+
+The worker does this while people go on labelling from the order before. It reads how far the decisions had come
+before it looks at anything else, so what is answered meanwhile is never taken for learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from labeler import faults
+from labeler.domain import ImageRef, Lane, NotTrainable, Split
+from labeler.rank.head import QuickModel
+from labeler.record import images, queries, rankings
+from labeler.record.store import Session
+from labeler.record.tables import ModelVersion, Ranking
+from labeler.rounds import loop, scan
+from labeler.rounds.learning import Learner, Material
+from labeler.rounds.order import Order, Timing, candidates, derived, pool_hash, said
+
+#: Images a lane holds at most: what people can answer before the next ranking is in, with plenty to spare.
+RESERVE = 2_000
+#: Batches chosen with the strategy's full care; several people work on one each. The rest goes by uncertainty.
+BATCHES = 3
+MISTAKES = 200
+HISTOGRAM_BINS = 20
+
+Row = dict[str, Any]
+
+
+def renew(learner: Learner) -> Ranking:
+    """Finish the decided rounds, train if anything is new, and swap in a new ranking.
+
+    Raises:
+        LabelerError: a file could not be moved or read; everything decided is kept.
+    """
+    timing = Timing()
+    finished = loop.finish_decided(learner)
+    with timing.step("scan"):
+        scan.scan(learner.store, learner.paths, learner.settings, learner.progress)
+    with learner.store.read() as session:
+        last_decision = queries.last_decision_id(session)
+        skipped = images.skipped_ids(session)
+        previous = rankings.newest(session)
+    with timing.step("embed"):
+        material = learner.material(Split.UNLABELLED, Split.TRAIN)
+    with timing.step("fit"):
+        version, model = _model(learner, material, last_decision, trained=bool(finished))
+    with timing.step("rank"):
+        number = previous.id + 1 if previous is not None else 1
+        rows = candidates(material, skipped)
+        order = Order(learner, material, model, rows, derived(learner.settings.seed, number)) if len(rows) else None
+        strategy, lanes = _lanes(learner, order)
+        lanes[Lane.MISTAKES] = _mistakes(learner, material, version, model, last_decision)
+    ranking = Ranking(
+        model_version_id=version.id if version is not None else None,
+        strategy=strategy,
+        parameters={"asked": learner.settings.strategy},
+        seed=learner.settings.seed,
+        backbone=learner.backbone.name,
+        backbone_key=learner.backbone.key,
+        pool=len(rows),
+        pool_hash=pool_hash([material.refs[index] for index in rows]),
+        labelled=len(material.labelled),
+        last_decision_id=last_decision,
+        histogram=_histogram(order),
+        timing=timing.seconds,
+    )
+    faults.point("ranking.made")
+    with learner.store.write() as session:
+        _swap(session, ranking, lanes)
+    faults.point("ranking.swapped")
+    return ranking
+
+
+def _swap(session: Session, ranking: Ranking, lanes: dict[Lane, list[Row]]) -> None:
+    rankings.swap(session, ranking, lanes)
+    faults.point("ranking.written")
+
+
+def _model(
+    learner: Learner, material: Material, last_decision: int, *, trained: bool
+) -> tuple[ModelVersion | None, QuickModel | None]:
+    """The model in use, trained anew first when it does not know every decision.
+
+    Under steady labelling there is always a newer decision: one that was ``trained`` a moment ago will do.
+    """
+    found = learner.model()
+    if found is not None and (trained or found[0].last_decision_id >= last_decision):
+        return found
+    if not len(material.labelled):
+        return None, None
+    try:
+        version, model = learner.train(material, seed=learner.settings.seed)
+    except NotTrainable:  # one class so far: the images are chosen for their variety
+        return found if found is not None else (None, None)
+    learner.evaluate(version, model, material=material)
+    return version, model
+
+
+def _lanes(learner: Learner, order: Order | None) -> tuple[str, dict[Lane, list[Row]]]:
+    settings = learner.settings
+    if order is None:
+        return settings.strategy, {Lane.MAIN: [], Lane.GRID: []}
+    chosen = order.long(settings.strategy, settings.k, BATCHES, RESERVE)
+    main = [{**order.said(at), "why": why} for at, why in zip(chosen.indices.tolist(), chosen.why, strict=True)]
+    return chosen.strategy, {Lane.MAIN: main, Lane.GRID: _grid(order, settings.grid_confidence)}
+
+
+def _grid(order: Order, least: float) -> list[Row]:
+    """For pages of many at once: the least certain of those the model is fairly sure of first.
+
+    Such a page teaches the most that a page can on which few suggestions are wrong. What the model is less sure of
+    follows, surest first.
+    """
+    confidence = order.confidence
+    if not len(order) or np.isnan(confidence).any():
+        return []
+    ids = np.array([order.ref(at).sha256 for at in range(len(order))])
+    sure = confidence >= least
+    key = np.where(sure, confidence, 2.0 - confidence)
+    rows = np.lexsort((ids, key))[:RESERVE]
+    return [{**order.said(at), "why": "grid"} for at in rows.tolist()]
+
+
+def _mistakes(
+    learner: Learner, material: Material, version: ModelVersion | None, model: QuickModel | None, last_decision: int
+) -> list[Row]:
+    """Labelled images by how little heads that had not seen their label believe in it.
+
+    Northcutt, Jiang, Chuang, "Confident Learning" (2021): out-of-fold probabilities find wrong labels; those of a
+    model that has learned the label by heart do not.
+    """
+    if model is None or version is None or model.head.out_of_fold is None:
+        return []
+    refs: Sequence[ImageRef] = [material.refs[row] for row in material.labelled]
+    y = material.y[material.labelled]
+    if learner.fitted is not None and learner.fitted[0] == version.id:
+        _, refs, y = learner.fitted
+    elif version.last_decision_id < last_decision:
+        return []  # an older model, and which images it learned from is not at hand
+    held_out = model.head.out_of_fold
+    if len(held_out) != len(y):
+        return []
+    own = held_out[np.arange(len(y)), y]
+    disputed = np.flatnonzero(own < held_out.max(axis=1))
+    ids = np.array([refs[at].sha256 for at in disputed.tolist()])
+    ranked = disputed[np.lexsort((ids, own[disputed]))][:MISTAKES]
+    classes = learner.settings.classes
+    return [
+        {
+            "image_id": refs[at].id,
+            **said(held_out[at], classes),
+            "uncertainty": float(own[at]),
+            "why": "disputed",
+        }
+        for at in ranked.tolist()
+    ]
+
+
+def _histogram(order: Order | None) -> list[int]:
+    if order is None or np.isnan(order.uncertainty).any():
+        return []
+    counts, _ = np.histogram(order.uncertainty, bins=HISTOGRAM_BINS, range=(0.0, 1.0))
+    return [int(count) for count in counts]

@@ -1,0 +1,73 @@
+"""A record of an earlier version is brought up to date when it is opened, and loses nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, select
+
+from labeler.record import queries
+from labeler.record.migrate import scripts_folder
+from labeler.record.store import Store, sqlite_url
+from labeler.record.tables import SCHEMA_VERSION, DecisionRow, Job
+from labeler.record.tables import Image as ImageRow
+
+MOMENT = "2026-11-21 12:00:00"
+
+
+def first_version(file: Path) -> None:
+    """A record as 0001 wrote it, with an image that was labelled, undone and labelled again."""
+    config = Config()
+    config.set_main_option("script_location", str(scripts_folder()))
+    engine = create_engine(sqlite_url(file))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with sqlite3.connect(file) as raw:
+        raw.execute(
+            "INSERT INTO image (id, sha256, path, home, split, label, missing, width, height, format, size, mtime_ns,"
+            " dhash, imported_at) VALUES (1, ?, 'pools/Train/a/x.jpg', 'pools/Unlabelled/x.jpg', 'train', 'a', 0, 8, 8,"
+            " 'JPEG', 9, 9, '0', ?)",
+            ("f" * 64, MOMENT),
+        )
+        raw.execute(
+            "INSERT INTO annotator (id, name, kind, role, disabled, created_at)"
+            " VALUES (1, 'local', 'person', 'annotator', 0, ?)",
+            (MOMENT,),
+        )
+        for number, (action, label, supersedes) in enumerate(
+            [("confirm", "b", None), ("undo", None, 1), ("correct", "a", None)], start=1
+        ):
+            raw.execute(
+                "INSERT INTO decision (id, op_id, image_id, annotator_id, action, label, supersedes, created_at)"
+                " VALUES (?, ?, 1, 1, ?, ?, ?, ?)",
+                (number, f"operation-{number}", action, label, supersedes, MOMENT),
+            )
+        raw.execute(
+            "INSERT INTO job (kind, state, payload, progress, message, attempts, created_at)"
+            " VALUES ('round', 'queued', '{}', 0, '', 0, ?)",
+            (MOMENT,),
+        )
+    raw.close()
+    file.chmod(0o600)
+
+
+def test_a_record_of_the_first_version_keeps_its_decisions(tmp_path: Path) -> None:
+    file = tmp_path / "labeler.db"
+    first_version(file)
+    store = Store(sqlite_url(file))
+    with store.read() as session:
+        (counted,) = queries.decisions_in_force(session, [1]).values()
+        assert (counted.id, counted.label, counted.opinion) == (3, "a", False)
+        assert [row.opinion for row in session.scalars(select(DecisionRow))] == [False] * 3
+        assert session.get_one(ImageRow, 1).label == "a"
+        assert session.scalars(select(Job)).one().kind == "round", "a job under its old name is still done"
+    store.close()
+    with sqlite3.connect(file) as raw:
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (SCHEMA_VERSION,)
+        assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+    raw.close()
