@@ -61,7 +61,7 @@ FORMATS: tuple[str, ...] = tuple(
 )
 """Formats admitted, by Pillow's name of the content, commonest first. A JPEG of several frames comes out as MPO."""
 
-WEBP_MAX_SIDE = 16383
+JPEG_MAX_SIDE = 65500
 
 _SPARE_BYTES = 64 << 20
 _BYTES_PER_PIXEL = 8
@@ -122,20 +122,22 @@ def inspect(file: Path, *, max_pixels: int) -> ImageFacts:
 
 
 def thumbnail(file: Path, *, long_side: int, max_pixels: int) -> bytes:
-    """The picture as WebP with its long side at most ``long_side`` pixels, never enlarged, without metadata.
+    """The picture as JPEG with its long side at most ``long_side`` pixels, never enlarged, without metadata.
+
+    WebP would be half the size and take ten times as long (5.7 instead of 0.5 ms for a photograph of 170 pixels).
 
     Raises:
         UnusableImage: as :func:`decode`.
     """
-    if not 1 <= long_side <= WEBP_MAX_SIDE:
-        raise ValueError(f"long_side = {long_side} is not within 1..{WEBP_MAX_SIDE}")
+    if not 1 <= long_side <= JPEG_MAX_SIDE:
+        raise ValueError(f"long_side = {long_side} is not within 1..{JPEG_MAX_SIDE}")
     image = picture(read(file, max_pixels=max_pixels), file, max_pixels=max_pixels, long_side=long_side)
     scale = long_side / max(image.size)
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     out = io.BytesIO()
-    image.save(out, "WEBP", quality=82, method=2)
+    image.save(out, "JPEG", quality=88)
     return out.getvalue()
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnExpressionArgument, Row, bindparam, func, select, text, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from labeler.domain import Action, ImageRef, Split
 from labeler.record.tables import Base, DecisionRow, Image, Note, Quarantined
@@ -89,6 +90,16 @@ def count_missing(session: Session) -> int:
 
 def count_near_duplicates(session: Session) -> int:
     return count(session, Image, Image.near_duplicate_of.is_not(None))
+
+
+_RELABEL = update(Image).where(Image.id == bindparam("image"))
+
+
+def relabel(session: Session, image: Image, label: str | None, split: Split) -> None:
+    """Note an image's label and split; at once, past the unit of work, which would cost several times as much."""
+    session.connection().execute(_RELABEL, {"image": image.id, "label": label, "split": split.value})
+    set_committed_value(image, "label", label)
+    set_committed_value(image, "split", split.value)
 
 
 def set_missing(session: Session, image_ids: Sequence[int], missing: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from labeler.domain import JobState
@@ -33,10 +33,12 @@ def last(session: Session) -> Job | None:
     return session.scalar(select(Job).order_by(Job.id.desc()).limit(1))
 
 
+_WAITING = select(Job).where(Job.kind == bindparam("kind"), Job.state == JobState.QUEUED.value).limit(1)
+
+
 def queue(session: Session, kind: str, payload: Mapping[str, Any] | None = None) -> Job:
     """Ask the worker for something; a job of that kind that still waits is not asked for twice."""
-    waiting = select(Job).where(Job.kind == kind, Job.state == JobState.QUEUED.value)
-    job = session.scalar(waiting.limit(1))
+    job = session.scalar(_WAITING, {"kind": kind})
     if job is None:
         job = Job(kind=kind, payload=dict(payload or {}))
         session.add(job)

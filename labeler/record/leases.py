@@ -47,6 +47,31 @@ def held(session: Session, round_id: int, annotator_id: int, overlap: int) -> He
     return Held(frozenset(mine), tuple(waiting), min(mine[proposal] for proposal in waiting))
 
 
+_ROUNDS_OF = select(ProposalRow.round_id).distinct().join(Lease, Lease.proposal_id == ProposalRow.id)
+_ROUNDS_OF = _ROUNDS_OF.where(Lease.annotator_id == bindparam("who"))
+_OTHER = select(Lease.id).where(
+    Lease.proposal_id == ProposalRow.id, Lease.annotator_id != bindparam("who"), Lease.expires_at > bindparam("now")
+)
+_WITH_FREE = (
+    select(ProposalRow.round_id)
+    .distinct()
+    .join(Round, Round.id == ProposalRow.round_id)
+    .join(Image, Image.id == ProposalRow.image_id)
+    .where(Round.state.in_([state.value for state in OPEN_STATES]), ~Image.missing, ~_OTHER.exists())
+    .where(~queries.decided(ProposalRow.round_id, ProposalRow.image_id))
+)
+
+
+def rounds_of(session: Session, annotator_id: int) -> set[int]:
+    """Rounds of which the person has or had something."""
+    return set(session.connection().scalars(_ROUNDS_OF, {"who": annotator_id}))
+
+
+def rounds_with_free(session: Session, annotator_id: int) -> set[int]:
+    """Open rounds with an undecided image that is with nobody else."""
+    return set(session.connection().scalars(_WITH_FREE, {"who": annotator_id, "now": now()}))
+
+
 def free(session: Session, round_id: int, annotator_id: int, overlap: int) -> list[int]:
     """Proposals of the round that may be handed to the person, in rank order."""
     waiting = _answerable(session, round_id, annotator_id, overlap)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from labeler.domain import MoveState
@@ -25,6 +25,15 @@ class PendingMove:
     source: str
     folder: str
     file_name: str
+
+
+_ASK = insert(MoveRow)
+
+
+def ask(session: Session, image_id: int, decision_id: int, folder: str, file_name: str) -> None:
+    """Put a move into the journal, in the transaction of the decision that asks for it."""
+    row = {"image_id": image_id, "decision_id": decision_id, "folder": folder, "file_name": file_name}
+    session.connection().execute(_ASK, {**row, "state": MoveState.PENDING.value, "created_at": now()})
 
 
 def pending(session: Session, limit: int = 1000) -> list[PendingMove]:

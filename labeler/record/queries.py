@@ -4,9 +4,11 @@ caller owns the transaction.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, bindparam, func, select, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from labeler.domain import (
@@ -98,6 +100,16 @@ def last_decision_id(session: Session) -> int:
     return session.connection().scalar(_LAST_DECISION) or 0
 
 
+_DECIDE = insert(DecisionRow).returning(DecisionRow.id)
+
+
+def add_decision(session: Session, **values: Any) -> DecisionRow:
+    """Append a decision; the row that is returned is a copy, no part of the session."""
+    values = {"created_at": now(), **values}
+    number = session.connection().execute(_DECIDE, values).scalar_one()
+    return DecisionRow(id=number, **values)
+
+
 def newest_in_force(session: Session) -> DecisionRow | None:
     """The newest decision of a reviewer that still counts: what the next undo takes back."""
     return next(iter(newest_decisions(session, limit=1)), None)
@@ -131,6 +143,18 @@ def voices(session: Session, round_id: int, image_ids: Sequence[int]) -> dict[in
         else:
             of_image[row.annotator_id] = row
     return found
+
+
+def others_since(session: Session, decision_id: int, annotator_id: int) -> bool:
+    """Whether somebody else has answered after the decision of that number."""
+    query = select(DecisionRow.id).where(DecisionRow.id > decision_id, DecisionRow.annotator_id != annotator_id)
+    return session.scalar(query.limit(1)) is not None
+
+
+def last_decided_at(session: Session, annotator_id: int) -> dt.datetime | None:
+    """When the annotator last answered."""
+    query = select(DecisionRow.created_at).where(DecisionRow.annotator_id == annotator_id)
+    return session.scalar(query.order_by(DecisionRow.id.desc()).limit(1))
 
 
 def count_since(session: Session, decision_id: int) -> int:

@@ -78,8 +78,8 @@ def _labelling(routes: APIRouter, workspace: Workspace, metrics: Metrics) -> Non
             {**asdict(view), "user": user, "role": role, "workspace": this, "ready": view.ready}
         )
 
-    @routes.post("/api/decisions")
-    def decisions(request: Request, body: Decisions) -> Acknowledgements:
+    @routes.post("/api/decisions", response_model=Acknowledgements)
+    def decisions(request: Request, body: Decisions) -> Response:
         """Store what a person did; what is acknowledged without an error survives a power cut."""
         user = user_of(request)
         if body.expected_user != user or body.workspace != this:
@@ -88,7 +88,8 @@ def _labelling(routes: APIRouter, workspace: Workspace, metrics: Metrics) -> Non
             acks = _decide(workspace, user, role_of(request) == ADMIN, body.ops, body.round)
         for ack in acks:
             metrics.answers.labels("refused" if ack.error else "stored" if ack.stored else "repeated").inc()
-        return Acknowledgements(acks=acks)
+        # Made here: FastAPI would check once more what is right by construction.
+        return Response(Acknowledgements(acks=acks).model_dump_json(), media_type="application/json")
 
 
 def _looking(routes: APIRouter, workspace: Workspace) -> None:
@@ -126,16 +127,16 @@ def _looking(routes: APIRouter, workspace: Workspace) -> None:
         v: Annotated[Sha256, Query(description="the image's sha256: the address names the content, not the row")],
         size: Literal["full", "grid", "thumb"] = "full",
     ) -> Response:
-        """The image as WebP, never larger than the page shows it."""
+        """The image as JPEG, never larger than the page shows it."""
         try:
-            content = images.webp(workspace, image_id, v, size)
+            content = images.picture(workspace, image_id, v, size)
         except UnknownName:
             raise HTTPException(404, f"there is no image {image_id}") from None
         except VanishedFile:
             raise HTTPException(410, f"the file of image {image_id} is gone") from None
         except UnusableImage as error:
             raise HTTPException(410, f"image {image_id} cannot be shown: {error.reason}") from None
-        return Response(content, media_type="image/webp", headers={"cache-control": _FOREVER})
+        return Response(content, media_type="image/jpeg", headers={"cache-control": _FOREVER})
 
 
 def user_of(request: Request) -> str:

@@ -1,9 +1,10 @@
-"""What the page shows of an image: a WebP made once by the pool's safe decode and kept in the cache."""
+"""What the page shows of an image: a JPEG made once by the pool's safe decode and kept in the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
 #: Long side in pixels of each size the page asks for.
 LONG_SIDE = {"full": 1280, "grid": 360, "thumb": 160}
-_WEBP = (b"RIFF", b"WEBP")
+_JPEG = (b"\xff\xd8\xff", b"\xff\xd9")
+#: Pictures are fetched ahead of time, an answer waits for its acknowledgement: a core is left for the answers.
+_one_at_a_time = threading.Lock()
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2)
 
 
-def webp(workspace: Workspace, image_id: int, sha256: str, size: str) -> bytes:
+def picture(workspace: Workspace, image_id: int, sha256: str, size: str) -> bytes:
     """The image as the page shows it.
 
     The cache is keyed by content, so it outlives moves; it can be deleted at any time.
@@ -38,33 +41,34 @@ def webp(workspace: Workspace, image_id: int, sha256: str, size: str) -> bytes:
     """
     for pause in _PAUSES_S:
         try:
-            return _webp(workspace, image_id, sha256, size)
+            return _picture(workspace, image_id, sha256, size)
         except (VanishedFile, UnusableImage, FileNotFoundError):
             # An answer given this moment may be moving the file, and the record learns of it just after.
             time.sleep(pause)
     try:
-        return _webp(workspace, image_id, sha256, size)
+        return _picture(workspace, image_id, sha256, size)
     except FileNotFoundError:
         raise VanishedFile(f"the file of image {image_id} is gone", "run `labeler verify`") from None
 
 
-def _webp(workspace: Workspace, image_id: int, sha256: str, size: str) -> bytes:
+def _picture(workspace: Workspace, image_id: int, sha256: str, size: str) -> bytes:
     from labeler.pool.decode import thumbnail
 
     file = workspace.image_file(image_id)
     cached = cache_file(workspace.paths, sha256, size)
     made = _read(cached)
     if made is None:
-        if _digest(file) != sha256:
-            raise UnknownName(f"image {image_id} is not the image asked for", "reload the page")
-        made = thumbnail(file, long_side=LONG_SIDE[size], max_pixels=workspace.settings.max_pixels)
-        _write(cached, made)
+        with _one_at_a_time:
+            if _digest(file) != sha256:
+                raise UnknownName(f"image {image_id} is not the image asked for", "reload the page")
+            made = thumbnail(file, long_side=LONG_SIDE[size], max_pixels=workspace.settings.max_pixels)
+            _write(cached, made)
     return made
 
 
 def cache_file(paths: WorkspacePaths, sha256: str, size: str) -> Path:
     """Where the picture of that content and size is kept."""
-    return paths.thumbnails / sha256[:2] / f"{sha256}-{LONG_SIDE[size]}.webp"
+    return paths.thumbnails / sha256[:2] / f"{sha256}-{LONG_SIDE[size]}.jpg"
 
 
 def _digest(file: Path) -> str:
@@ -78,8 +82,7 @@ def _read(file: Path) -> bytes | None:
     except OSError:
         return None
     # After a power cut a renamed file may be empty or cut short: it was never fsynced, a cache need not be.
-    whole = (content[:4], content[8:12]) == _WEBP and len(content) >= int.from_bytes(content[4:8], "little") + 8
-    return content if whole else None
+    return content if (content[:3], content[-2:]) == _JPEG else None
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from labeler.domain import AGREEMENT, OPEN_STATES, Action, Answer, RoundState, Split, UnknownName
-from labeler.record import images, leases, queries
+from labeler.record import images, leases, moves, queries
 from labeler.record.store import Session
-from labeler.record.tables import DecisionRow, Image, MoveRow, Round
+from labeler.record.tables import DecisionRow, Image, Round
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,8 @@ class _Desk:
         annotator_id: int | None = None,
     ) -> DecisionRow:
         before = supersedes if opinion else self.in_force.get(image.id)
-        row = DecisionRow(
+        return queries.add_decision(
+            self.session,
             op_id=answer.op_id,
             image_id=image.id,
             round_id=self.round_row.id if self.round_row is not None else None,
@@ -213,9 +214,6 @@ class _Desk:
             elapsed_ms=answer.elapsed_ms,
             opinion=opinion,
         )
-        self.session.add(row)
-        self.session.flush()
-        return row
 
     def _count(self, image: Image, row: DecisionRow, label: str | None) -> None:
         self.in_force[image.id] = row
@@ -253,9 +251,8 @@ def relabel(session: Session, image: Image, label: str | None, decision_id: int)
     elif split is Split.UNLABELLED:
         split = Split.TRAIN
     folder, name = destination(image, split, label)
-    image.label, image.split = label, split.value
-    session.add(MoveRow(image_id=image.id, decision_id=decision_id, folder=folder, file_name=name))
-    session.flush()
+    images.relabel(session, image, label, split)
+    moves.ask(session, image.id, decision_id, folder, name)
 
 
 def destination(image: Image, split: Split, label: str | None) -> tuple[str, str]:

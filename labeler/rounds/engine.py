@@ -25,7 +25,7 @@ from labeler.domain import (
 )
 from labeler.record import images, jobs, leases, queries
 from labeler.record.jobs import JobView
-from labeler.record.store import Store, sqlite_url
+from labeler.record.store import Session, Store, sqlite_url
 from labeler.record.tables import Image, Round
 from labeler.rounds import (
     agreement,
@@ -47,7 +47,6 @@ from labeler.rounds.decisions import Receipt, Reviewer
 from labeler.rounds.explanation import Explanation
 from labeler.rounds.learning import Learner, Report
 from labeler.settings import Settings, load
-
 
 class Annotator(Protocol):
     """Whoever answers proposals from Python: an :class:`labeler.Oracle`, or a program of yours."""
@@ -218,24 +217,34 @@ class Workspace:
     def _record(
         self, annotator: str, kind: str, answers: Sequence[Answer], number: int | None, *, admin: bool = True
     ) -> list[Receipt]:
-        overlap = self.settings.overlap if kind == "person" else 1
         with self.store.write() as session:
-            row = None
-            if number is not None:
-                row = queries.round_by_number(session, number)
-                if row is None:
-                    raise UnknownName(f"no round {number} in this workspace", "reload the page")
-            who = queries.annotator(session, annotator, kind)
-            reviewer = Reviewer(who.id, admin, overlap, self.settings.lease_s)
-            receipts = decisions.record(session, reviewer, answers, row, self.settings.classes)
-            if kind == "person":
-                leases.renew(session, who.id, self.settings.lease_s)
-                over = row is not None and row.state == RoundState.COMMITTING.value
-                handout.ask_if_due(session, self.settings, queries.last_decision_id(session), round_is_over=over)
+            receipts = self._written(session, annotator, kind, answers, number, admin)
         if self.move_later is not None:
             self.move_later()
         else:
             journal.drain(self.store, self.paths)
+        return receipts
+
+    def _written(
+        self,
+        session: Session,
+        annotator: str,
+        kind: str,
+        answers: Sequence[Answer],
+        number: int | None,
+        admin: bool,
+    ) -> list[Receipt]:
+        row = queries.round_by_number(session, number) if number is not None else None
+        if number is not None and row is None:
+            raise UnknownName(f"no round {number} in this workspace", "reload the page")
+        who = queries.annotator(session, annotator, kind)
+        overlap = self.settings.overlap if kind == "person" else 1
+        reviewer = Reviewer(who.id, admin, overlap, self.settings.lease_s)
+        receipts = decisions.record(session, reviewer, answers, row, self.settings.classes)
+        if kind == "person":
+            leases.renew(session, who.id, self.settings.lease_s)
+            over = row is not None and row.state == RoundState.COMMITTING.value
+            handout.ask_if_due(session, self.settings, queries.last_decision_id(session), round_is_over=over)
         return receipts
 
     def flag(self, annotator: str, flags: Sequence[Flag]) -> list[bool]:

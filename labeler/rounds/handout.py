@@ -14,7 +14,7 @@ from labeler.domain import OPEN_STATES, JobState, Lane, RoundState
 from labeler.record import jobs, leases, queries, rankings
 from labeler.record.leases import Held
 from labeler.record.store import Session, Store
-from labeler.record.tables import Image, Job, Ranking, RankingItem, Round, now
+from labeler.record.tables import Image, Ranking, RankingItem, Round, now
 from labeler.settings import Settings
 from labeler.version import __version__
 
@@ -83,7 +83,8 @@ def _lasts(handed: Handed, settings: Settings) -> bool:
 def _held(session: Session, settings: Settings, asked: Asked) -> Handed | None:
     """The oldest open round of which something waits for this person."""
     annotator_id = asked.annotator_id
-    for row in _open_rounds(session, asked):
+    known = leases.rounds_of(session, annotator_id)
+    for row in (row for row in _open_rounds(session, asked) if row.id in known):
         held = leases.held(session, row.id, annotator_id, settings.overlap)
         if held is None:
             continue
@@ -97,7 +98,10 @@ def _held(session: Session, settings: Settings, asked: Asked) -> Handed | None:
 
 def _left_over(session: Session, settings: Settings, asked: Asked) -> Handed | None:
     """Images of an open round that nobody has, or with an overlap not enough people."""
+    partly = leases.rounds_with_free(session, asked.annotator_id) if settings.overlap == 1 else None
     for row in _open_rounds(session, asked):
+        if partly is not None and row.id not in partly:
+            continue
         free = leases.free(session, row.id, asked.annotator_id, settings.overlap)
         if free:
             return Handed(row.id, Held(frozenset(free), tuple(free), now()))
@@ -143,16 +147,16 @@ def waits_for_model(session: Session, settings: Settings, ranking: Ranking, aske
     """
     if queries.count_since(session, ranking.last_decision_id) <= STALE_SHARE * ranking.labelled:
         return False
+    if queries.others_since(session, ranking.last_decision_id, asked.annotator_id):
+        return False  # with several people the order is renewed all the time, and somebody would always be waiting
+    # Counted from the person's own last answer: jobs may follow one another.
     if asked.after is not None:
         return settings.patience_s > 0
     job = jobs.last(session)
     if job is None or job.state not in (JobState.QUEUED.value, JobState.RUNNING.value):
         return False
-    return now() - _asked_at(job) <= dt.timedelta(seconds=settings.patience_s)
-
-
-def _asked_at(job: Job) -> dt.datetime:
-    return job.started_at or job.created_at
+    since = queries.last_decided_at(session, asked.annotator_id)
+    return since is not None and now() - since <= dt.timedelta(seconds=settings.patience_s)
 
 
 def _choose(session: Session, settings: Settings, lane: Lane, ranking: Ranking) -> list[tuple[RankingItem, Image]]:

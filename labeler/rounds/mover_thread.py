@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 #: A move that failed (a full disk, a lock held by another process) is tried again this often.
 _AGAIN_S = 5.0
 #: Answers come one by one; moving them a few at a time costs one lock and one transaction for all.
-_GATHER_S = 0.03
+_GATHER_S = 0.1
 
 
 class MoverThread:

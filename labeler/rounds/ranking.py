@@ -22,9 +22,9 @@ from labeler.rounds.learning import Learner, Material
 from labeler.rounds.order import Order, Timing, candidates, derived, pool_hash, said
 
 #: Images a lane holds at most: what people can answer before the next ranking is in, with plenty to spare.
-RESERVE = 2_000
-#: Batches chosen with the strategy's full care; several people work on one each. The rest goes by uncertainty.
-BATCHES = 3
+RESERVE = 1_000
+#: Batches chosen with the strategy's full care, for people who work side by side. The rest goes by uncertainty.
+BATCHES = 2
 MISTAKES = 200
 HISTOGRAM_BINS = 20
 

@@ -239,7 +239,7 @@ def test_truncation_is_seen_at_a_smaller_scale_too(scene: Image.Image, write: Wr
 def test_thumbnail_fits_and_is_never_enlarged(size: tuple[int, int], scene: Image.Image, write: Write) -> None:
     file = write("t.jpg", scene.resize(size), "JPEG")
     with Image.open(io.BytesIO(thumbnail(file, long_side=320, max_pixels=MAX))) as small:
-        assert small.format == "WEBP"
+        assert small.format == "JPEG"
         scale = min(1.0, 320 / max(size))
         assert small.size == tuple(max(1, round(side * scale)) for side in size)
         # width over height survives the decode at a smaller scale, and so does the picture

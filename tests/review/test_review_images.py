@@ -33,13 +33,13 @@ def opened(content: bytes) -> Pillow.Image:
     return picture
 
 
-def test_image_is_webp_that_browsers_keep(client: TestClient, some: tuple[int, str, Path]) -> None:
+def test_image_is_a_jpeg_that_browsers_keep(client: TestClient, some: tuple[int, str, Path]) -> None:
     number, sha, _ = some
     answer = client.get(f"/image/{number}?v={sha}")
-    assert answer.headers["content-type"] == "image/webp"
+    assert answer.headers["content-type"] == "image/jpeg"
     assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
     picture = opened(answer.content)
-    assert (picture.format, picture.size) == ("WEBP", (96, 64))
+    assert (picture.format, picture.size) == ("JPEG", (96, 64))
 
 
 def test_sizes(client: TestClient, workspace: Workspace, tmp_path: Path, draw: Any) -> None:

@@ -28,7 +28,7 @@ def test_the_images_behind_a_cell(opened: Workspace, truth: Path) -> None:
     assert answer.json()["total"] > 0
     image = answer.json()["images"][0]
     shown = client.get(f"/image/{image['image_id']}", params={"v": image["sha256"], "size": "thumb"})
-    assert shown.headers["content-type"] == "image/webp"
+    assert shown.headers["content-type"] == "image/jpeg"
 
 
 @pytest.mark.parametrize("wrong", ["triangle", '"><script>alert(1)</script>', "../../etc/passwd"])

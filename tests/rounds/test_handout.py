@@ -14,7 +14,7 @@ from sqlalchemy import update
 from labeler import worker
 from labeler.domain import Action, Answer, JobState
 from labeler.record import jobs, leases, rankings
-from labeler.record.tables import Job, Lease, Ranking, now
+from labeler.record.tables import DecisionRow, Job, Lease, Ranking, now
 from labeler.rounds import Workspace, loop
 from labeler.rounds.batches import Batch, BatchItem
 from labeler.rounds.decisions import Receipt, new_operation
@@ -300,7 +300,7 @@ def test_patience_ends(start: Opener) -> None:
     finish(ws, "ada")
     assert not ws.batch("ada").ready
     with ws.store.write() as session:
-        session.execute(update(Job).values(created_at=now() - dt.timedelta(seconds=61)))
+        session.execute(update(DecisionRow).values(created_at=now() - dt.timedelta(seconds=61)))
     assert ws.batch("ada").ready
 
 
@@ -429,3 +429,11 @@ def test_the_shell_and_the_worker_may_finish_the_same_round(start: Opener) -> No
         done = [both.submit(loop.finish_decided, ws.learner) for _ in range(3)]
     assert sorted(len(one.result()) for one in done) == [0, 0, 1]
     assert_sound(ws, POOL + TEST)
+
+
+def test_while_others_label_nobody_waits_for_the_model(start: Opener) -> None:
+    ws = start(patience_s=60)
+    ben = ws.batch("ben")
+    send(ws, "ben", ben.items[0], CLASSES[0])
+    finish(ws, "ada")
+    assert ws.batch("ada").ready
