@@ -48,6 +48,7 @@ from labeler.rounds.explanation import Explanation
 from labeler.rounds.learning import Learner, Report
 from labeler.settings import Settings, load
 
+
 class Annotator(Protocol):
     """Whoever answers proposals from Python: an :class:`labeler.Oracle`, or a program of yours."""
 
