@@ -19,14 +19,12 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
-from labeler.domain import LabelerError
+from labeler.domain import RESERVED_NAMES, LabelerError
 from labeler.record.tables import Annotator, DecisionRow, WebSession, now
 
 ADMIN = "admin"
 ANNOTATOR = "annotator"
 PERSON = "person"
-#: Names under which the program itself decides.
-RESERVED = frozenset({"agreement", "files", "oracle"})
 MIN_PASSWORD = 8
 MAX_PASSWORD = 1024
 _NAME = re.compile(r"[^\W_][\w .\-]{0,63}")
@@ -145,7 +143,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(canonical) or canonical != canonical.strip():
         remedy = "up to 64 letters, digits, spaces and . _ -, a letter or digit first"
         raise AccountError(f"{name!r} cannot be the name of an account", remedy)
-    if canonical.casefold() in RESERVED:
+    if canonical.casefold() in RESERVED_NAMES:
         raise AccountError(f"the name {name!r} is the program's own", "choose another")
     return canonical
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from labeler.domain import UnknownName
 from labeler.rank import stopping
-from labeler.record import images, models, statistics
+from labeler.record import statistics
 from labeler.record.statistics import Measured, Shown
 from labeler.record.store import Session, Store
 from labeler.record.tables import Ranking
@@ -35,7 +35,7 @@ def model(store: Store, settings: Settings, paths: WorkspacePaths) -> dict[str, 
     """For the Model tab."""
     with store.read() as session:
         measured = [m for m in statistics.measured(session) if tuple(m.classes) == settings.classes]
-        found = _counted(session, settings)
+        found = views.counted(session, settings)
         in_use = found["model"]["name"] if found["model"] is not None else None
         mine = [m for m in measured if m.name == in_use]
         return {
@@ -47,19 +47,6 @@ def model(store: Store, settings: Settings, paths: WorkspacePaths) -> dict[str, 
             "rounds": rounds(session),
             "stopping": stop(measured, found["pool"]),
         }
-
-
-def _counted(session: Session, settings: Settings) -> dict[str, Any]:
-    pool, labelled = views.totals(session)
-    version = models.in_use(session)
-    by_split = images.counts(session)
-    return {
-        "classes": list(settings.classes),
-        "pool": pool,
-        "labelled": labelled,
-        "counts": {split: {label or "": n for label, n in row.items()} for split, row in by_split.items()},
-        "model": views.model_view(session, version) if version is not None else None,
-    }
 
 
 # -------------------------------------------------------------------------------------------------------- curve

@@ -91,10 +91,11 @@ def model_view(session: Session, version: ModelVersion) -> dict[str, Any]:
 def overview(store: Store, settings: Settings) -> dict[str, Any]:
     """For the Model tab: counts, class balance, rounds, the model in use."""
     with store.read() as session:
-        return {**_counts(session, settings), "rounds": rounds(session)}
+        return {**counted(session, settings), "rounds": rounds(session)}
 
 
-def _counts(session: Session, settings: Settings) -> dict[str, Any]:
+def counted(session: Session, settings: Settings) -> dict[str, Any]:
+    """What lies where by split and class, and the model in use: the head of every overview."""
     pool, labelled = totals(session)
     counts = images.counts(session)
     model = models.in_use(session)
@@ -113,7 +114,7 @@ def status(store: Store, settings: Settings) -> dict[str, Any]:
         row = queries.unfinished_round(session)
         waiting = queries.undecided(session, row.id) if row is not None else 0
         return {
-            **_counts(session, settings),
+            **counted(session, settings),
             "round": None
             if row is None
             else {"round": row.number, "state": row.state, "k": row.k, "undecided": waiting},
