@@ -5,6 +5,7 @@
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 8000;
 const AT_ONCE = 50;
+const PAINT_MS = 60;
 
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID exists on https and localhost only
@@ -29,6 +30,7 @@ export class Outbox {
     this.post = post;
     this.listeners = [];
     this.memory = new Map(); // entries that localStorage would not take
+    this.scheduled = false;
     this.sending = false;
     this.failing = false;
     this.signedOut = false;
@@ -80,7 +82,20 @@ export class Outbox {
       this.kept.push({ key, ...entry, since: performance.now() });
     }
     this.tell("changed");
-    this.hurry();
+    this.afterPaint();
+  }
+
+  /** Kept it is already; sending it may wait until the next image is on the screen. A hidden window paints nothing. */
+  afterPaint() {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    const send = () => {
+      if (!this.scheduled) return;
+      this.scheduled = false;
+      this.hurry();
+    };
+    requestAnimationFrame(() => setTimeout(send));
+    setTimeout(send, PAINT_MS);
   }
 
   /** Send now, without waiting for the end of a pause. */
