@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from labeler import cli_users, console
+from labeler.cli_options import DatabaseOption, JsonOption, WorkspaceOption
 from labeler.domain import LabelerError
 from labeler.version import __version__
 
@@ -60,14 +61,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("-w", "--workspace", metavar="DIR", help="Workspace; default LABELER_WORKSPACE, else this folder."),
-]
-DatabaseOption = Annotated[
-    str | None, typer.Option("--database", metavar="URL", help="Record to use instead of db/labeler.db.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 BackboneOption = Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labeler import console
+from labeler.cli_options import DatabaseOption, JsonOption, WorkspaceOption
 from labeler.domain import LabelerError
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Under which t
 StdinOption = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking twice.")
 ]
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("-w", "--workspace", metavar="DIR", help="Workspace; default LABELER_WORKSPACE, else this folder."),
-]
-DatabaseOption = Annotated[
-    str | None, typer.Option("--database", metavar="URL", help="Record to use instead of db/labeler.db.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on success.")]
 
 

@@ -22,7 +22,6 @@ import os
 import queue
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,28 +180,6 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-_STDERR = 2
-_one_at_a_time = threading.Lock()
-
-
-@contextlib.contextmanager
-def _native_stderr_closed() -> Iterator[None]:
-    """Keep LiteRT's announcement of its delegate off the terminal: it goes past Python and knows no log level.
-
-    Errors are not lost: they arrive as exceptions. One thread at a time, or the second would save the first one's
-    closed stderr and put that back for good.
-    """
-    with _one_at_a_time:
-        saved, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, _STDERR)
-            yield
-        finally:
-            os.dup2(saved, _STDERR)
-            os.close(saved)
-            os.close(nowhere)
 
 
 # ----------------------------------------------------------------------------------------------------- conversion

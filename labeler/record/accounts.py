@@ -215,9 +215,7 @@ def set_password(session: Session, name: str, password_hash: str) -> None:
 
 def credentials(session: Session, name: str) -> Credentials | None:
     """What to hold a password against; None when nobody of that name can sign in."""
-    query = select(Annotator.id, Annotator.name, Annotator.role, Annotator.password_hash)
-    canonical = unicodedata.normalize("NFC", name)
-    row = session.execute(query.where(_is_account(), Annotator.name == canonical)).first()
+    row = _account(session, name)
     return Credentials(row.id, row.name, row.role, row.password_hash or "") if row is not None else None
 
 
@@ -227,11 +225,15 @@ def require(session: Session, name: str) -> Annotator:
     Raises:
         AccountError: there is none of that name.
     """
-    canonical = unicodedata.normalize("NFC", name)
-    person = session.scalar(select(Annotator).where(_is_account(), Annotator.name == canonical))
+    person = _account(session, name)
     if person is None:
         raise AccountError(f"there is no account {name!r}", "see `labeler users list`")
     return person
+
+
+def _account(session: Session, name: str) -> Annotator | None:
+    canonical = unicodedata.normalize("NFC", name)
+    return session.scalar(select(Annotator).where(_is_account(), Annotator.name == canonical))
 
 
 def _is_account() -> ColumnElement[bool]:

@@ -25,7 +25,7 @@ class Held:
 
     Attributes:
         proposals: every proposal leased to the person, decided or not.
-        open: those that still wait for this person's answer.
+        open: those that still wait for this person's answer; what ran out and is with another by now is his.
         expires_at: when the first of the open ones may go to somebody else.
     """
 
@@ -41,10 +41,10 @@ def held(session: Session, round_id: int, annotator_id: int, overlap: int) -> He
     mine = {row.proposal_id: row.expires_at for row in session.execute(query)}
     if not mine:
         return None
-    waiting = [proposal for proposal in _answerable(session, round_id, annotator_id, overlap) if proposal in mine]
+    waiting = tuple(proposal for proposal in free(session, round_id, annotator_id, overlap) if proposal in mine)
     if not waiting:
         return None
-    return Held(frozenset(mine), tuple(waiting), min(mine[proposal] for proposal in waiting))
+    return Held(frozenset(mine), waiting, min(mine[proposal] for proposal in waiting))
 
 
 _ROUNDS_OF = select(ProposalRow.round_id).distinct().join(Lease, Lease.proposal_id == ProposalRow.id)
@@ -138,11 +138,6 @@ def leased_images(session: Session) -> set[int]:
     query = query.join(Round, Round.id == ProposalRow.round_id).where(Round.state != RoundState.ABANDONED.value)
     query = query.join(Image, Image.id == ProposalRow.image_id).where(Image.label.is_(None))
     return set(session.scalars(query.where(Lease.expires_at > now())))
-
-
-def release(session: Session, annotator_id: int) -> None:
-    """Give back whatever the person has."""
-    session.execute(delete(Lease).where(Lease.annotator_id == annotator_id))
 
 
 def holders(session: Session) -> dict[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 from labeler.domain import AGREEMENT, Action, Lane
 from labeler.record import accounts, images, jobs, models, moves, queries, rankings
 from labeler.record.jobs import JobView
+from labeler.record.leases import Held
 from labeler.record.store import Session, Store
 from labeler.record.tables import DecisionRow, Image, RankingItem, Round
 from labeler.rounds import views
@@ -117,8 +118,8 @@ def batch(
         handed = hand_out(store, settings, Asked(who, lane, at_once, after))
     with store.read() as session:
         row = session.get(Round, handed.round_id) if handed.round_id is not None else None
-        if row is not None:
-            items = _leased(session, settings, row, handed, who)
+        if row is not None and handed.held is not None:
+            items = _leased(session, settings, row, handed.held, who)
         elif mode is Mode.MISTAKES:
             items = _mistakes(session)
         elif mode is Mode.DISPUTED and admin:
@@ -177,10 +178,9 @@ def annotator_id(store: Store, name: str) -> int:
 # -------------------------------------------------------------------------------------------------------- items
 
 
-def _leased(session: Session, settings: Settings, row: Round, handed: Handed, who: int) -> list[BatchItem]:
+def _leased(session: Session, settings: Settings, row: Round, held: Held, who: int) -> list[BatchItem]:
     """The proposals of the round that are the person's, each with the answer given so far."""
-    assert handed.held is not None  # noqa: S101  # for the type checker
-    mine = set(queries.images_of(session, handed.held.proposals))
+    mine = set(queries.images_of(session, held.proposals))
     proposals = [proposal for proposal in queries.proposals(session, row.id) if proposal.image_id in mine]
     ids = [proposal.image_id for proposal in proposals]
     answers: dict[int, DecisionRow] = {

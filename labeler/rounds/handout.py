@@ -62,37 +62,29 @@ def hand_out(store: Store, settings: Settings, asked: Asked) -> Handed:
     """Give a person a batch, the same one again until all of it is answered."""
     with store.read() as session:
         handed = _held(session, settings, asked)
-    if handed is not None and _lasts(handed, settings):
+    if handed is not None and handed.held is not None and _lasts(handed.held, settings):
         return handed
-    annotator_id = asked.annotator_id
     with store.write() as session:
         handed = (
             _held(session, settings, asked) or _left_over(session, settings, asked) or _new(session, settings, asked)
         )
         if handed.held is not None:
-            leases.take(session, handed.held.open, annotator_id, settings.lease_s)
+            leases.take(session, handed.held.open, asked.annotator_id, settings.lease_s)
         return handed
 
 
-def _lasts(handed: Handed, settings: Settings) -> bool:
+def _lasts(held: Held, settings: Settings) -> bool:
     """Whether the lease needs no renewal yet: then nothing has to be written."""
-    assert handed.held is not None  # noqa: S101  # for the type checker
-    return handed.held.expires_at > now() + dt.timedelta(seconds=settings.lease_s / 2)
+    return held.expires_at > now() + dt.timedelta(seconds=settings.lease_s / 2)
 
 
 def _held(session: Session, settings: Settings, asked: Asked) -> Handed | None:
     """The oldest open round of which something waits for this person."""
-    annotator_id = asked.annotator_id
-    known = leases.rounds_of(session, annotator_id)
+    known = leases.rounds_of(session, asked.annotator_id)
     for row in (row for row in _open_rounds(session, asked) if row.id in known):
-        held = leases.held(session, row.id, annotator_id, settings.overlap)
-        if held is None:
-            continue
-        # What ran out and is with another now is his: it was free to be taken.
-        free = set(leases.free(session, row.id, annotator_id, settings.overlap))
-        mine = tuple(proposal for proposal in held.open if proposal in free)
-        if mine:
-            return Handed(row.id, Held(held.proposals, mine, held.expires_at))
+        held = leases.held(session, row.id, asked.annotator_id, settings.overlap)
+        if held is not None:
+            return Handed(row.id, held)
     return None
 
 
@@ -149,12 +141,12 @@ def waits_for_model(session: Session, settings: Settings, ranking: Ranking, aske
         return False
     if queries.others_since(session, ranking.last_decision_id, asked.annotator_id):
         return False  # with several people the order is renewed all the time, and somebody would always be waiting
-    # Counted from the person's own last answer: jobs may follow one another.
     if asked.after is not None:
         return settings.patience_s > 0
     job = jobs.last(session)
     if job is None or job.state not in (JobState.QUEUED.value, JobState.RUNNING.value):
         return False
+    # Counted from the person's own last answer: jobs may follow one another.
     since = queries.last_decided_at(session, asked.annotator_id)
     return since is not None and now() - since <= dt.timedelta(seconds=settings.patience_s)
 

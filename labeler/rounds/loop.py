@@ -5,11 +5,10 @@ so that a process may die between any two of them and the next start goes on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from labeler import faults
 from labeler.domain import (
-    IllegalTransition,
     NothingToDo,
     NotTrainable,
     RecordError,
@@ -117,18 +116,9 @@ def _store(learner: Learner, row: Round, batch: list[ProposalRow]) -> None:
     faults.point("propose.committed")
 
 
-def _finish(learner: Learner, *round_ids: int) -> None:
-    """Bring decided rounds to EVALUATED: carry out their moves, train once on all decisions, evaluate the model.
-
-    Raises:
-        IllegalTransition: one of them is not decided yet, or is over.
-        LabelerError: a file could not be moved; everything decided is kept and the next call goes on from there.
-    """
+def _finish(learner: Learner, states: Mapping[int, RoundState]) -> None:
+    """Bring decided rounds, oldest first, to EVALUATED: carry out their moves, train once on all of them, evaluate."""
     timing = Timing()
-    states = {round_id: _state(learner, round_id) for round_id in round_ids}
-    unready = [f"{round_id} is {state}" for round_id, state in states.items() if state not in FINISHING]
-    if unready:
-        raise IllegalTransition(f"round {unready[0]}", "decide every image of its batch first")
     with timing.step("commit"):
         for round_id, state in states.items():
             if state is RoundState.COMMITTING:
@@ -139,9 +129,9 @@ def _finish(learner: Learner, *round_ids: int) -> None:
         with timing.step("retrain"):
             material = _train(learner, untrained)
     with timing.step("evaluate"):
-        _evaluate(learner, round_ids[-1], material)
+        _evaluate(learner, list(states)[-1], material)
     with learner.store.write() as session:
-        for round_id in round_ids:
+        for round_id in states:
             row = session.get_one(Round, round_id)
             row.timing = timing.added_to(row.timing)
             queries.advance(session, round_id, RoundState.TRAINED, RoundState.EVALUATED)
@@ -165,15 +155,10 @@ def finish_decided(learner: Learner) -> list[int]:
                 if not queries.undecided(session, row.id):  # the last file it waited for has vanished
                     queries.advance(session, row.id, RoundState.REVIEWING, RoundState.COMMITTING)
         with learner.store.read() as session:
-            decided = [(row.id, row.number) for row in queries.rounds_in(session, FINISHING)]
+            decided = queries.rounds_in(session, FINISHING)
         if decided:
-            _finish(learner, *(round_id for round_id, _ in decided))
-    return [number for _, number in decided]
-
-
-def _state(learner: Learner, round_id: int) -> RoundState:
-    with learner.store.read() as session:
-        return RoundState(session.get_one(Round, round_id).state)
+            _finish(learner, {row.id: RoundState(row.state) for row in decided})
+    return [row.number for row in decided]
 
 
 def _commit(learner: Learner, round_id: int) -> None:

@@ -2,15 +2,12 @@
 
 import { follow, make, moment, parts } from "./drawing.js";
 import { address, openImages } from "./gallery.js";
-import { fill, load, word } from "./words.js";
+import { begin, word } from "./words.js";
 
 /** Called once by the Gradio component with its root element and its channel for values. */
 export async function mount(element, channel) {
-  const root = element.querySelector(".lb-page");
-  if (!root || root.dataset.mounted) return;
-  root.dataset.mounted = "true";
-  await load();
-  fill(root);
+  const root = await begin(element);
+  if (root === null) return;
   const { none, list } = parts(root);
   follow(channel, ({ flags }) => {
     none.hidden = flags.length > 0;

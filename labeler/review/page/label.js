@@ -14,7 +14,7 @@ import { Session } from "./session.js";
 import { Single } from "./single.js";
 import { View } from "./view.js";
 import { opening, panelFor, signedOut, unreachable } from "./waiting.js";
-import { fill, load, word } from "./words.js";
+import { begin, word } from "./words.js";
 import { Work } from "./work.js";
 
 const AWAY_MS = 30000;
@@ -22,11 +22,8 @@ const OF_THE_SWITCH = ["label", "grid", "disputed"];
 
 /** Called once by the Gradio component with its root element. The skeleton says in which mode. */
 export async function mount(element) {
-  const root = element.querySelector(".lb");
-  if (!root || root.dataset.mounted) return;
-  root.dataset.mounted = "true";
-  await load();
-  fill(root);
+  const root = await begin(element, ".lb");
+  if (root === null) return;
   new LabelPage(root).start();
 }
 

@@ -3,17 +3,14 @@
 import { diagonal, figure, lines, steps } from "./charts.js";
 import { between, count, facts, follow, make, parts, percent, table } from "./drawing.js";
 import { openCell } from "./gallery.js";
-import { fill, load, word, wordOr } from "./words.js";
+import { begin, word, wordOr } from "./words.js";
 
 const SPLITS = ["train", "validation", "test"];
 
 /** Called once by the Gradio component with its root element and its channel for values. */
 export async function mount(element, channel) {
-  const root = element.querySelector(".lb-page");
-  if (!root || root.dataset.mounted) return;
-  root.dataset.mounted = "true";
-  await load();
-  fill(root);
+  const root = await begin(element);
+  if (root === null) return;
   const places = parts(root);
   follow(channel, (figures) => {
     places.none.hidden = figures.model !== null;

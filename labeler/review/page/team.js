@@ -1,15 +1,12 @@
 // The Team tab: who labelled what and how fast, and how far people agree.
 
 import { count, decimal, facts, follow, make, moment, parts, percent, seconds, table } from "./drawing.js";
-import { fill, load, word } from "./words.js";
+import { begin, word } from "./words.js";
 
 /** Called once by each of two Gradio components, with its root element and its channel for values. */
 export async function mount(element, channel) {
-  const root = element.querySelector(".lb-page");
-  if (!root || root.dataset.mounted) return;
-  root.dataset.mounted = "true";
-  await load();
-  fill(root);
+  const root = await begin(element);
+  if (root === null) return;
   const places = parts(root);
   if (places.people) follow(channel, (team) => drawTeam(places, team));
   else {

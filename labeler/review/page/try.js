@@ -1,17 +1,14 @@
 // The Try tab: an image of one's own to the server, and what the model says of it.
 
 import { make, parts, percent } from "./drawing.js";
-import { fill, load, word, wordOr } from "./words.js";
+import { begin, word, wordOr } from "./words.js";
 
 const MAX_BYTES = 20 * 1024 * 1024;
 
 /** Called once by the Gradio component with its root element. */
 export async function mount(element) {
-  const root = element.querySelector(".lb-page");
-  if (!root || root.dataset.mounted) return;
-  root.dataset.mounted = "true";
-  await load();
-  fill(root);
+  const root = await begin(element);
+  if (root === null) return;
   new TryPage(root).listen();
 }
 

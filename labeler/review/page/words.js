@@ -4,7 +4,7 @@ let table = {};
 let plural = new Intl.PluralRules("en");
 let numbers = new Intl.NumberFormat("en");
 
-export async function load() {
+async function load() {
   const answer = await fetch(new URL("./words.json", import.meta.url));
   table = await answer.json();
   const language = document.documentElement.lang || "en";
@@ -29,8 +29,18 @@ function shown(value) {
   return typeof value === "number" ? numbers.format(value) : String(value);
 }
 
+/** A component's part of the page with its words in place; null where that has been done before. */
+export async function begin(element, selector = ".lb-page") {
+  const root = element.querySelector(selector);
+  if (!root || root.dataset.mounted) return null;
+  root.dataset.mounted = "true";
+  await load();
+  fill(root);
+  return root;
+}
+
 /** Put the fixed words of a skeleton in place. */
-export function fill(root) {
+function fill(root) {
   for (const element of root.querySelectorAll("[data-word]")) element.textContent = word(element.dataset.word);
   for (const element of root.querySelectorAll("[data-word-label]")) {
     element.setAttribute("aria-label", word(element.dataset.wordLabel));
