@@ -48,5 +48,5 @@ screenshots: install ## the pictures of the README, made anew from the real page
 	$(BIN)/python -m tests.browser.screenshots
 
 lock: ## pin every package anew (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra dev --extra onnx --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock

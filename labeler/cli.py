@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from labeler import cli_users, console
-from labeler.cli_options import DatabaseOption, JsonOption, WorkspaceOption
+from labeler import cli_models, cli_training, cli_users, console
+from labeler.cli_options import (
+    BackboneOption,
+    DatabaseOption,
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    QuietOption,
+    RefreshOption,
+    SeedOption,
+    WeightsOption,
+    WorkspaceOption,
+    choice,
+    given_before_the_command,
+    opened,
+    remember,
+)
 from labeler.domain import LabelerError
 from labeler.version import __version__
-
-if TYPE_CHECKING:
-    from labeler.rounds import Workspace
 
 # Before numpy is imported: the ranking's matrices are small, and threads that wait for each other on busy cores made
 # a round take 12 s instead of 3. Decoding and the network have threads of their own.
@@ -26,7 +36,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 INTERRUPTED = 130
 DEBUG = "LABELER_DEBUG"
-_before: dict[str, Path | None] = {}
 
 
 class _Commands(TyperGroup):
@@ -61,14 +70,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
-BackboneOption = Annotated[
-    str | None, typer.Option("--backbone", metavar="NAME", help="Network that makes the vectors.")
-]
-WeightsOption = Annotated[str | None, typer.Option("--weights", metavar="NAME|FILE", help="imagenet, none or a file.")]
-PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="NAME", help="float32 or int8.")]
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -81,23 +82,7 @@ def root(
     workspace: WorkspaceOption = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
-    _before["workspace"] = workspace
-
-
-def _given_before_the_command() -> Path | None:
-    """``labeler -w DIR round`` means the same as ``labeler round -w DIR``."""
-    return _before.get("workspace")
-
-
-@contextmanager
-def _opened(workspace: Path | None, quiet: bool, **overrides: Any) -> Iterator[Workspace]:
-    """The workspace of a command with the given settings, progress drawn on stderr."""
-    from labeler.rounds import Workspace
-
-    directory = workspace or _given_before_the_command()
-    given = {name: value for name, value in overrides.items() if value is not None}
-    with console.progress(quiet) as report, Workspace.open(directory, progress=report, **given) as opened:
-        yield opened
+    remember(workspace)
 
 
 @app.command()
@@ -133,11 +118,11 @@ def import_(
     quiet: QuietOption = False,
 ) -> None:
     """Take images in; what cannot be used is set aside with a reason."""
-    _choice("--into", into, ("unlabelled", "train", "validation", "test", "auto"))
+    choice("--into", into, ("unlabelled", "train", "validation", "test", "auto"))
     if mode not in ("copy", "move", "link"):
         raise typer.BadParameter("choose from copy, move, link", param_hint="--mode")
-    with _opened(workspace, quiet, database=database) as opened:
-        result = opened.import_images(source, into=into, mode=mode)  # type: ignore[arg-type]  # checked above
+    with opened(workspace, quiet, database=database) as ws:
+        result = ws.import_images(source, into=into, mode=mode)  # type: ignore[arg-type]  # checked above
     if json:
         console.print_json(result.as_json())
         return
@@ -149,11 +134,6 @@ def import_(
     )
 
 
-def _choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise typer.BadParameter(f"choose from {', '.join(choices)}", param_hint=option)
-
-
 @app.command()
 def round(
     k: Annotated[int | None, typer.Option("--k", metavar="N", min=1, help="Images to propose.")] = None,
@@ -162,7 +142,8 @@ def round(
     oracle_noise: Annotated[float, typer.Option(metavar="SHARE", help="Share of wrong answers.")] = 0.0,
     oracle_skip: Annotated[float, typer.Option(metavar="SHARE", help="Share of skipped images.")] = 0.0,
     seed: SeedOption = None,
-    refresh: Annotated[str | None, typer.Option(metavar="WHAT", help="auto, head or finetune.")] = None,
+    model: ModelOption = None,
+    refresh: RefreshOption = None,
     backbone: BackboneOption = None,
     weights: WeightsOption = None,
     precision: PrecisionOption = None,
@@ -174,85 +155,18 @@ def round(
     """Resume the open round or propose one; with an oracle also answer, commit, retrain and evaluate it."""
     from labeler.oracle import Oracle
 
-    chosen = {"backbone": backbone, "weights": weights, "precision": precision, "database": database}
-    with _opened(workspace, quiet, **chosen) as opened:
+    chosen = {"backbone": backbone, "weights": weights, "precision": precision, "database": database, "model": model}
+    with opened(workspace, quiet, **chosen) as ws:
         annotator = None
         if oracle is not None:
-            seeded = opened.settings.seed if seed is None else seed
-            classes = opened.settings.classes
+            seeded = ws.settings.seed if seed is None else seed
+            classes = ws.settings.classes
             annotator = Oracle(oracle, classes, noise=oracle_noise, skip_rate=oracle_skip, seed=seeded)
-        result = opened.round(k, annotator, strategy=strategy, seed=seed, refresh=refresh).as_json()
+        result = ws.round(k, annotator, strategy=strategy, seed=seed, refresh=refresh).as_json()
     if json:
         console.print_json(result)
     else:
         console.print_round(result)
-
-
-@app.command()
-def train(
-    seed: SeedOption = None,
-    backbone: BackboneOption = None,
-    weights: WeightsOption = None,
-    precision: PrecisionOption = None,
-    workspace: WorkspaceOption = None,
-    database: DatabaseOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Fit a model on every label there is; it becomes the one in use."""
-    chosen = {"backbone": backbone, "weights": weights, "precision": precision, "database": database}
-    with _opened(workspace, quiet, **chosen) as opened:
-        result = opened.train(seed=seed)
-    if json:
-        console.print_json(result)
-        return
-    print(f"Model {result['model']} trained on {result['labelled']} labels.")
-    console.print_metrics(result["metrics"])
-
-
-@app.command()
-def evaluate(
-    split: Annotated[str, typer.Option(metavar="SPLIT", help="test, validation or train.")] = "test",
-    workspace: WorkspaceOption = None,
-    database: DatabaseOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Measure the model in use on labelled images, or estimate where there are none."""
-    _choice("--split", split, ("test", "validation", "train"))
-    with _opened(workspace, quiet, database=database) as opened:
-        result = opened.evaluate(split=split)
-    if json:
-        console.print_json(result)
-        return
-    print(f"Model {result['model']}")
-    console.print_metrics(result["metrics"])
-    confusion = result["metrics"].get("confusion")
-    if confusion:
-        classes = opened.settings.classes
-        console.print_table(
-            "", ["truth \\ predicted", *classes], [[c, *row] for c, row in zip(classes, confusion, strict=True)]
-        )
-
-
-@app.command()
-def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files or folders of them.")],
-    workspace: WorkspaceOption = None,
-    database: DatabaseOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Say what the model in use makes of any image files."""
-    with _opened(workspace, quiet, database=database) as opened:
-        rows = opened.predict(files)
-    if json:
-        console.print_json(rows)
-    else:
-        shown = [[r["path"], r["predicted"] or r["error"], r["probability"]] for r in rows]
-        console.print_table("", ["file", "predicted", "probability"], shown)
-    if rows and all(row["predicted"] is None for row in rows):
-        raise LabelerError("none of the files could be read", "give image files")
 
 
 @app.command()
@@ -264,8 +178,8 @@ def undo(
     quiet: QuietOption = False,
 ) -> None:
     """Take back the newest decisions; their files move back."""
-    with _opened(workspace, quiet, database=database) as opened:
-        taken_back = opened.undo(count)
+    with opened(workspace, quiet, database=database) as ws:
+        taken_back = ws.undo(count)
     if json:
         console.print_json({"undone": taken_back})
         return
@@ -284,8 +198,8 @@ def verify(
     """Compare the record with the files, both ways."""
     from labeler.rounds.verification import tidy
 
-    with _opened(workspace, quiet, database=database) as opened:
-        report = opened.verify(repair=repair)
+    with opened(workspace, quiet, database=database) as ws:
+        report = ws.verify(repair=repair)
     if json:
         console.print_json(report)
     else:
@@ -311,8 +225,8 @@ def status(
     quiet: QuietOption = False,
 ) -> None:
     """What is where: images by split and class, the round under way, the model in use."""
-    with _opened(workspace, quiet, database=database) as opened:
-        report = opened.status()
+    with opened(workspace, quiet, database=database) as ws:
+        report = ws.status()
     if json:
         console.print_json(report)
         return
@@ -340,7 +254,7 @@ def settings(workspace: WorkspaceOption = None, json: JsonOption = False, quiet:
     from labeler.workspace import find
 
     try:
-        values = table.load(find(workspace or _given_before_the_command()).root)
+        values = table.load(find(workspace or given_before_the_command()).root)
     except WorkspaceError:
         values = table.load(Path())
     rows = table.rows(values)
@@ -367,14 +281,20 @@ def serve(
     from labeler.settings import load
     from labeler.workspace import find
 
-    paths = find(workspace or _given_before_the_command())
+    paths = find(workspace or given_before_the_command())
     given = {"host": host, "port": port, "k": k, "strategy": strategy, "database": database}
     overrides = {name: value for name, value in given.items() if value is not None}
     values = load(paths.root).replace(**overrides)
     server.serve(paths, host=values.host, port=values.port, settings_overrides=overrides)
 
 
+app.command()(cli_training.train)
+app.command()(cli_training.evaluate)
+app.command()(cli_training.compare)
+app.command()(cli_training.predict)
 app.add_typer(cli_users.app, name="users")
+app.add_typer(cli_models.app, name="models")
+app.command()(cli_models.export)
 
 
 @app.command()

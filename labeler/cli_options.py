@@ -1,11 +1,18 @@
-"""Options that commands of every group take."""
+"""Options that commands of every group take, and how a command opens its workspace."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from labeler import console
+
+if TYPE_CHECKING:
+    from labeler.rounds import Workspace
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -15,3 +22,43 @@ DatabaseOption = Annotated[
     str | None, typer.Option("--database", metavar="URL", help="Record to use instead of db/labeler.db.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+BackboneOption = Annotated[
+    str | None, typer.Option("--backbone", metavar="NAME", help="Network that makes the vectors.")
+]
+WeightsOption = Annotated[str | None, typer.Option("--weights", metavar="NAME|FILE", help="imagenet, none or a file.")]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="NAME", help="float32 or int8.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="KIND", help="What ranks: head, cnn, ann or transfer.")
+]
+RefreshOption = Annotated[str | None, typer.Option("--refresh", metavar="WHAT", help="auto, head or finetune.")]
+
+_before: dict[str, Path | None] = {}
+
+
+def remember(workspace: Path | None) -> None:
+    """Note the workspace that was named before the command."""
+    _before["workspace"] = workspace
+
+
+def choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """See that an option has one of its values; wrong usage otherwise."""
+    if value not in choices:
+        raise typer.BadParameter(f"choose from {', '.join(choices)}", param_hint=option)
+
+
+def given_before_the_command() -> Path | None:
+    """``labeler -w DIR round`` means the same as ``labeler round -w DIR``."""
+    return _before.get("workspace")
+
+
+@contextmanager
+def opened(workspace: Path | None, quiet: bool, **overrides: Any) -> Iterator[Workspace]:
+    """The workspace of a command with the given settings, progress drawn on stderr."""
+    from labeler.rounds import Workspace
+
+    directory = workspace or given_before_the_command()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    with console.progress(quiet) as report, Workspace.open(directory, progress=report, **given) as ws:
+        yield ws

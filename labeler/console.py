@@ -26,8 +26,11 @@ def print_error(error: LabelerError) -> None:
 
 @contextlib.contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback that draws progress bars on stderr, one per kind of work; None when it should be quiet."""
-    if quiet:
+    """A callback that draws progress bars on stderr, one per kind of work; None when it should be quiet.
+
+    Quiet it is where nobody watches, too: to a file or a pipe the bars would leave nothing but an empty line.
+    """
+    if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -94,6 +97,8 @@ def print_metrics(metrics: Mapping[str, Any] | None) -> None:
     """One line of metrics; an estimate is called one."""
     if metrics is None:
         print("  accuracy  no model yet")
+    elif metrics.get("accuracy") is None:
+        print("  accuracy  not known: there are no test images, and too little to estimate it from")
     elif metrics.get("estimated"):
         print(f"  accuracy  about {metrics['accuracy']:.1%}, estimated from the model's confidence (no test images)")
     else:

@@ -20,6 +20,8 @@ from labeler.domain import SettingError
 
 ENVIRONMENT_PREFIX = "LABELER_"
 FILE_NAME = "labeler.toml"
+RANKERS = ("head", "cnn", "ann", "transfer")
+INITIALIZERS = ("auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal")
 _CLASS_NAME = re.compile(r"[^\W_][\w \-]{0,63}")
 
 
@@ -47,7 +49,29 @@ class Settings:
     strategy: str = _setting("auto", "how a round chooses its images; auto follows the documented rule")
     seed: int = _setting(0, "seed of everything random", low=0)
     head_c: float = _setting(30.0, "inverse regularisation strength of the logistic-regression head", low=1e-6)
+    model: str = _setting("head", "what ranks the pool: a head on the backbone, or a network", RANKERS)
     refresh: str = _setting("auto", "what the retrain step refreshes", ("auto", "head", "finetune"))
+    input_size: int = _setting(0, "side in pixels of what a trained network sees; 0: what suits it", low=0)
+    epochs: int = _setting(10, "times a trained network sees every labelled image", low=1)
+    batch: int = _setting(32, "images in one step of training", low=1)
+    learning_rate: float = _setting(0.0, "greatest learning rate; 0: what suits the network", low=0)
+    optimizer: str = _setting("adam", "optimiser of training", ("adam", "adamw", "sgd", "rmsprop"))
+    initializer: str = _setting("auto", "initial weights of a network from scratch", INITIALIZERS)
+    l1: float = _setting(0.0, "L1 penalty on the dense layers of a trained network", low=0)
+    l2: float = _setting(0.0, "L2 penalty on the dense layers of a trained network", low=0)
+    dropout: float = _setting(0.5, "share of units dropped in training", low=0)
+    batch_norm: str = _setting("off", "batch normalisation in a network from scratch", ("on", "off"))
+    class_weights: str = _setting("on", "whether a rare class counts more in training", ("on", "off"))
+    hold_out: float = _setting(0.15, "share of the labels kept aside to stop training early", low=0)
+    patience: int = _setting(3, "epochs without progress after which training ends", low=1)
+    views: int = _setting(4, "augmented views of each image that fine-tuning sees", low=1)
+    augment_rotation: float = _setting(10.0, "greatest rotation of an augmented view, degrees", low=0)
+    augment_shift_x: float = _setting(0.1, "greatest horizontal shift, share of the width", low=0)
+    augment_shift_y: float = _setting(0.1, "greatest vertical shift, share of the height", low=0)
+    augment_flip: str = _setting("horizontal", "mirror images", ("none", "horizontal", "vertical", "both"))
+    augment_shear: float = _setting(5.0, "greatest shear, degrees", low=0)
+    augment_zoom: float = _setting(0.1, "greatest zoom in or out, share of the side", low=0)
+    augment_channel: float = _setting(10.0, "greatest change of a colour channel, levels of 256", low=0)
     overlap: int = _setting(1, "people who label each image independently before it counts", low=1)
     lease_s: int = _setting(900, "seconds a batch stays with a person who does nothing", low=1)
     retrain_after: int = _setting(0, "answers after which the model is retrained; 0: at the end of a batch", low=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Backbone:
         weights: ``imagenet``, ``none`` (random by seed 0) or the path of a file.
         precision: ``float32`` or ``int8``.
         digest: what identifies the weights; the SHA-256 of the file where there is one.
+        network: whether ``weights`` is a ``.keras`` file that holds the layers too: a network that was trained here.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Backbone:
     weights: str
     precision: str
     digest: str
+    network: bool = False
 
     @property
     def dimension(self) -> int:
@@ -85,6 +87,8 @@ class _Entry:
     pooled: Part
     shallower: tuple[Part, ...] = ()  # before the pooled part in the multi-depth vector
     imagenet: str = "keras-imagenet"  # Keras checks the hash of what it downloads
+    cut: str = ""  # the layer after which fine-tuning begins; its output is all that the rest needs
+    smallest: int = 32  # side below which nothing is left after the last pooling
 
 
 # Layers and weights of the multi-depth vector: measured on two sets, +1.05 +/- 0.14 points on the harder one.
@@ -95,14 +99,15 @@ _REGISTRY: Mapping[str, _Entry] = {
         Part("head", 1280, 1.0),
         (Part("block11", 672, 0.7), Part("block15", 1152, 0.7)),
         WEIGHTS_SHA256,
+        cut="block10_add",
     ),
-    "mobilenet_v2": _Entry(224, "tf", Part("pool", 1280, 1.0)),
-    "resnet50": _Entry(224, "caffe", Part("pool", 2048, 1.0)),
-    "resnet101": _Entry(224, "caffe", Part("pool", 2048, 1.0)),
-    "vgg16": _Entry(224, "caffe", Part("pool", 512, 1.0)),
-    "vgg19": _Entry(224, "caffe", Part("pool", 512, 1.0)),
-    "inception_v3": _Entry(299, "tf", Part("pool", 2048, 1.0)),
-    "densenet121": _Entry(224, "torch", Part("pool", 1024, 1.0)),
+    "mobilenet_v2": _Entry(224, "tf", Part("pool", 1280, 1.0), cut="block_12_add"),
+    "resnet50": _Entry(224, "caffe", Part("pool", 2048, 1.0), cut="conv4_block6_out"),
+    "resnet101": _Entry(224, "caffe", Part("pool", 2048, 1.0), cut="conv4_block23_out"),
+    "vgg16": _Entry(224, "caffe", Part("pool", 512, 1.0), cut="block4_pool"),
+    "vgg19": _Entry(224, "caffe", Part("pool", 512, 1.0), cut="block4_pool"),
+    "inception_v3": _Entry(299, "tf", Part("pool", 2048, 1.0), cut="mixed7", smallest=75),
+    "densenet121": _Entry(224, "torch", Part("pool", 1024, 1.0), cut="pool4_pool"),
 }
 _WITH_INT8 = ("efficientnet_lite0",)
 
@@ -112,7 +117,14 @@ def names() -> tuple[str, ...]:
     return tuple(_REGISTRY)
 
 
-def resolve(name: str, *, weights: str = IMAGENET, vectors: str = MULTI_DEPTH, precision: str = FLOAT32) -> Backbone:
+def resolve(
+    name: str,
+    *,
+    weights: str = IMAGENET,
+    vectors: str = MULTI_DEPTH,
+    precision: str = FLOAT32,
+    input_size: int | None = None,
+) -> Backbone:
     """The description of a backbone; reads nothing but a weights file, if one is given.
 
     Args:
@@ -121,10 +133,12 @@ def resolve(name: str, *, weights: str = IMAGENET, vectors: str = MULTI_DEPTH, p
         vectors: ``multi-depth`` or ``pooled``. Backbones of keras.applications have a pooled vector only: which of
             their inner layers help has not been measured, so both words mean the same for them.
         precision: ``float32`` or ``int8``.
+        input_size: side of the square in pixels; None for the network's own. Convolutions take any, but weights
+            trained on one size are at their best near it.
 
     Raises:
         UnknownName: no such backbone.
-        SettingError: ``int8`` for a backbone where it has not been measured.
+        SettingError: ``int8`` for a backbone where it has not been measured, or a square too small for the network.
         WeightsUnavailable: the weights file cannot be read.
     """
     if name not in _REGISTRY:
@@ -138,8 +152,48 @@ def resolve(name: str, *, weights: str = IMAGENET, vectors: str = MULTI_DEPTH, p
         # The converter is another process: the path must mean the same there.
         weights = os.path.abspath(weights)
     digest = known.get(weights) or _file_digest(Path(weights))
-    preprocessing = f"{entry.pixels}.{RESIZE}"
-    return Backbone(name, entry.input_size, parts, preprocessing, weights, precision, digest)
+    size = entry.input_size if input_size is None else input_size
+    if size < entry.smallest:
+        raise SettingError(f"{name} cannot see squares of {size} pixels", f"give at least {entry.smallest}")
+    # The network's own size is not named, so that the keys of vectors made before there was a choice still hold.
+    preprocessing = f"{entry.pixels}.{RESIZE}" + (f".{size}" if size != entry.input_size else "")
+    return Backbone(name, size, parts, preprocessing, weights, precision, digest)
+
+
+def of_file(
+    file: Path,
+    *,
+    name: str,
+    input_size: int,
+    parts: Sequence[Part],
+    preprocessing: str,
+    precision: str,
+    digest: str,
+) -> Backbone:
+    """The description of a network that was trained here and lies in a ``.keras`` file; reads nothing.
+
+    Args:
+        file: from float32 pixels (B, S, S, 3), RGB in 0..255, to a dict part name -> float32 (B, d).
+        name: of the backbone it grew from, or of its kind.
+        input_size: S.
+        parts: of the vector, in order.
+        preprocessing: see :func:`own_preprocessing`, or that of the backbone it grew from.
+        precision: ``float32`` or ``int8``.
+        digest: SHA-256 of the file.
+    """
+    return Backbone(
+        name, input_size, tuple(parts), preprocessing, os.path.abspath(file), precision, digest, network=True
+    )
+
+
+def own_preprocessing(input_size: int) -> str:
+    """The preprocessing of a network with its scaling of pixels inside."""
+    return f"inside.{RESIZE}.{input_size}"
+
+
+def cut_layer(backbone: Backbone) -> str:
+    """The name of the layer after which fine-tuning trains."""
+    return _REGISTRY[backbone.name].cut
 
 
 def pixel_mode(backbone: Backbone) -> str:

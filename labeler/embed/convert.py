@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,8 @@ def convert(backbone: Backbone) -> bytes:
 
     whole = backbone.precision != INT8
     model = keras_model(backbone) if whole else _unscaled(backbone)
-    frozen = _frozen(model, backbone, tf.uint8 if whole else tf.float32)
+    names = [part.name for part in backbone.parts]
+    frozen = frozen_graph(model, names, backbone.input_size, tf.uint8 if whole else tf.float32)
     del model
     _forget_keras()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
@@ -72,16 +73,19 @@ def _forget_keras() -> None:
     gc.collect()
 
 
-def _frozen(model: Any, backbone: Backbone, dtype: Any) -> Any:
-    """The forward pass with the weights as constants: with variables in it LiteRT would look each up at run time."""
+def frozen_graph(model: Any, names: Sequence[str], size: int, dtype: Any) -> Any:
+    """The forward pass of one image with the weights as constants: LiteRT would look up each variable at run time.
+
+    Args:
+        model: from pixels (1, size, size, 3) to a dict of outputs, of which those ``names`` are kept in order.
+        dtype: of the pixels.
+    """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    size = backbone.input_size
-
     def forward(pixels: Any) -> list[Any]:
         outputs = model(tf.cast(pixels, tf.float32), training=False)
-        return [outputs[part.name] for part in backbone.parts]
+        return [outputs[name] for name in names]
 
     signature = [tf.TensorSpec((1, size, size, 3), dtype)]
     return convert_variables_to_constants_v2(tf.function(forward, input_signature=signature).get_concrete_function())

@@ -7,7 +7,7 @@ from typing import Any
 
 from labeler.domain import WeightsUnavailable
 from labeler.embed import efficientnet_lite
-from labeler.embed.backbones import IMAGENET, NO_WEIGHTS, Backbone, pixel_mode
+from labeler.embed.backbones import IMAGENET, NO_WEIGHTS, Backbone, cut_layer, pixel_mode
 
 RANDOM_SEED = 0
 # A download that makes no headway for this long has failed; the default is to wait for ever.
@@ -36,22 +36,60 @@ def keras_model(backbone: Backbone) -> Any:
     """
     import keras
 
+    if backbone.network:
+        return _trained(Path(backbone.weights))
     if backbone.weights == NO_WEIGHTS:
         keras.utils.set_random_seed(RANDOM_SEED)
     model = _efficientnet_lite0(backbone) if backbone.name == "efficientnet_lite0" else _application(backbone)
     return keras.Model(model.inputs, {part.name: model.output[part.name] for part in backbone.parts})
 
 
+def halves(backbone: Backbone) -> tuple[Any, Any]:
+    """The network in two at the layer where fine-tuning begins; the second half shares nothing with another call's.
+
+    Returns:
+        Two ``keras.Model``: float32 pixels (B, S, S, 3) to the activations at the cut; those to the dict of parts.
+
+    Raises:
+        WeightsUnavailable: as for :func:`keras_model`.
+    """
+    import keras
+
+    model, name = keras_model(backbone), cut_layer(backbone)
+    core = next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
+    if core is None:
+        activations = model.get_layer(name).output
+        return keras.Model(model.input, activations), keras.Model(activations, model.output)
+    pixels = keras.Input(model.input_shape[1:], name="pixels")
+    activations = core.get_layer(name).output
+    lower = keras.Model(core.input, activations)(scaled(pixel_mode(backbone), pixels))
+    return keras.Model(pixels, lower), keras.Model(activations, {backbone.parts[-1].name: core.output})
+
+
+def _trained(file: Path) -> Any:
+    """A ``.keras`` file, read in safe mode: layers and numbers, no code."""
+    import keras
+
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # noqa: BLE001  # h5py, Keras and zip each raise their own
+        raise WeightsUnavailable(
+            f"the network {file} cannot be read: {_short(error)}", "use another model: `labeler models list`"
+        ) from None
+
+
 def _efficientnet_lite0(backbone: Backbone) -> Any:
+    size = backbone.input_size
     if backbone.weights == NO_WEIGHTS:
-        return efficientnet_lite.build(None)
+        return efficientnet_lite.build(None, size=size)
     if backbone.weights == IMAGENET:
         file = efficientnet_lite.packaged_weights()
-        return efficientnet_lite.build(efficientnet_lite.read_weights(file, efficientnet_lite.WEIGHTS_SHA256))
+        weights = efficientnet_lite.read_weights(file, efficientnet_lite.WEIGHTS_SHA256)
+        return efficientnet_lite.build(weights, size=size)
     file = Path(backbone.weights)
     if file.suffix == ".pth":
-        return efficientnet_lite.build(efficientnet_lite.read_weights(file, backbone.digest))
-    model = efficientnet_lite.build(None)
+        return efficientnet_lite.build(efficientnet_lite.read_weights(file, backbone.digest), size=size)
+    model = efficientnet_lite.build(None, size=size)
     _load_file(model, file)
     return model
 

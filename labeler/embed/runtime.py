@@ -128,11 +128,7 @@ class _Session:
     """One interpreter and the memory it works in."""
 
     def __init__(self, file: Path, backbone: Backbone) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        with _silent_stderr():
-            self._interpreter = Interpreter(model_path=str(file), num_threads=1)
-            self._interpreter.allocate_tensors()
+        self._interpreter = quiet_interpreter(file)
         (entry,) = self._interpreter.get_input_details()
         # LiteRT lists outputs in any order; their names (Identity, Identity_1, ...) keep the order of the function.
         exits = sorted(self._interpreter.get_output_details(), key=lambda e: (len(e["name"]), e["name"]))
@@ -154,6 +150,16 @@ class _Session:
             (part,) = self._interpreter.get_tensor(index)
             vector[start : start + len(part)] = part
             start += len(part)
+
+
+def quiet_interpreter(file: Path) -> Any:
+    """A LiteRT interpreter of one thread; the first of a process would announce itself on stderr."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with _silent_stderr():
+        interpreter = Interpreter(model_path=str(file), num_threads=1)
+        interpreter.allocate_tensors()  # the delegate is made, and announced, here
+    return interpreter
 
 
 @contextlib.contextmanager

@@ -45,6 +45,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_file(file: Path) -> None:
+    """Put a file's bytes on the disk before anything relies on them."""
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and what is missing above it, durably."""
     if folder.is_dir():

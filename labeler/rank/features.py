@@ -27,6 +27,7 @@ FloatArray = npt.NDArray[np.float32]
 
 # 512 rows of 3104 float32 numbers are 6 MB: the temporaries of one block stay in the processor's cache.
 BLOCK_ROWS = 512
+ROOTED, PLAIN = "rooted", "plain"
 # Below this length a vector is rounding error around zero; dividing by it would blow noise up to unit length.
 _SMALLEST_NORM = 1e-6
 
@@ -38,10 +39,19 @@ class FeatureMap:
     Attributes:
         mean: float32 (D,), mean of ``sqrt(max(x, 0))`` over the images it was fitted on.
         parts: (start, stop, weight) of each part, in order, together covering 0..D.
+        recipe: ``rooted``, the steps above; or ``plain``, the activations as they are, for a network whose own
+            output layer is the head.
     """
 
     mean: FloatArray
     parts: tuple[tuple[int, int, float], ...]
+    recipe: str = ROOTED
+
+    @classmethod
+    def plain(cls, parts: Sequence[tuple[int, float]]) -> FeatureMap:
+        """The map that changes nothing."""
+        bounds = _bounds(parts)
+        return cls(np.zeros(bounds[-1][1], dtype=np.float32), bounds, PLAIN)
 
     @classmethod
     def fit(cls, raw: npt.NDArray[np.floating], parts: Sequence[tuple[int, float]]) -> FeatureMap:
@@ -54,10 +64,8 @@ class FeatureMap:
         Raises:
             InvalidScores: the shape does not fit the parts, there is no row, or a value is NaN or infinite.
         """
-        bounds, start = [], 0
-        for dimension, weight in parts:
-            bounds.append((start, start + int(dimension), float(weight)))
-            start += int(dimension)
+        bounds = _bounds(parts)
+        start = bounds[-1][1]
         _check(raw, start)
         if len(raw) == 0:
             raise InvalidScores("no vectors to fit the feature recipe on", "put images into the pool first")
@@ -70,7 +78,7 @@ class FeatureMap:
                 "the backbone's vectors hold NaN or infinity", "remove db/cache/vectors and embed again"
             )
         mean.setflags(write=False)
-        return cls(mean, tuple(bounds))
+        return cls(mean, bounds)
 
     @property
     def dimension(self) -> int:
@@ -108,6 +116,9 @@ class FeatureMap:
             yield rows, block
 
     def _transform_block(self, raw: npt.NDArray[np.floating], out: FloatArray) -> None:
+        if self.recipe == PLAIN:
+            out[:] = raw
+            return
         out[:] = _rooted(raw)
         out -= self.mean
         for start, stop, weight in self.parts:
@@ -118,6 +129,14 @@ class FeatureMap:
                     "the backbone's vectors hold NaN or infinity", "remove db/cache/vectors and embed again"
                 )
             part *= (weight / np.maximum(norm, _SMALLEST_NORM))[:, None]
+
+
+def _bounds(parts: Sequence[tuple[int, float]]) -> tuple[tuple[int, int, float], ...]:
+    bounds, start = [], 0
+    for dimension, weight in parts:
+        bounds.append((start, start + int(dimension), float(weight)))
+        start += int(dimension)
+    return tuple(bounds)
 
 
 def blocks(n: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:

@@ -8,7 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from labeler import faults
 from labeler.domain import InvalidScores, LabelerError, NotTrainable
 from labeler.rank import calibration, logistic
-from labeler.rank.features import FeatureMap, blocks
+from labeler.rank.features import ROOTED, FeatureMap, blocks
+from labeler.rank.readout import Readout
 
 FloatArray = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -128,12 +129,14 @@ class QuickModel:
         head: the classifier.
         classes: names in order of the columns.
         backbone_key: which backbone, weights and preprocessing the activations must come from.
+        readout: the output of a fine-tuned network, averaged with the head's; None for other models.
     """
 
     features: FeatureMap
     head: Head
     classes: tuple[str, ...]
     backbone_key: str
+    readout: Readout | None = None
 
     @classmethod
     def fit(
@@ -178,21 +181,51 @@ class QuickModel:
         """Class probabilities of activations (N, D), float16 or float32, maybe memory-mapped; float64 (N, classes)."""
         out = np.empty((len(raw), len(self.classes)), dtype=np.float64)
         for rows, vectors in self.features.iterate(raw):
-            out[rows] = self.head.predict_proba(vectors)
+            out[rows] = self.predict_vectors(vectors, raw[rows])
         return out
 
-    def save(self, file: Path) -> str:
+    def predict_vectors(self, vectors: npt.NDArray[np.floating], raw: npt.NDArray[np.floating]) -> Float64:
+        """The same where the transformed vectors (N, D) of these activations are at hand already."""
+        said = self.head.predict_proba(vectors)
+        return said if self.readout is None else self.readout.blend(said, raw)
+
+    def with_readout(self, readout: Readout, raw: npt.NDArray[np.floating], shas: Sequence[str]) -> QuickModel:
+        """This model with a network's output blended in, in the held-out probabilities too.
+
+        Args:
+            readout: of the fine-tuned network whose vectors these are.
+            raw: (n, D) activations of the labelled images, in the order of the fit; shas: their SHA-256.
+        """
+        head = self.head
+        if head.out_of_fold is not None:
+            head = replace(head, out_of_fold=readout.blend_held_out(head.out_of_fold, raw, shas))
+        return replace(self, head=head, readout=readout)
+
+    def save(self, file: Path, content: bytes | None = None) -> str:
         """Write the model so that the file is either whole or not there; return the SHA-256 of its bytes.
 
-        The same model gives the same bytes. No pickle: arrays, and a JSON text for the rest.
+        Args:
+            content: of :meth:`encoded`, where it is at hand.
         """
+        content = self.encoded() if content is None else content
+        _write_durably(file, content)
+        return hashlib.sha256(content).hexdigest()
+
+    def encoded(self) -> bytes:
+        """The bytes of the model's file; the same model gives the same. Arrays, and a JSON text for the rest."""
         meta = {
             "format": FORMAT,
             "classes": list(self.classes),
             "backbone_key": self.backbone_key,
             "parts": [list(part) for part in self.features.parts],
             "temperature": self.head.temperature,
+            "recipe": self.features.recipe,
         }
+        extra: dict[str, Any] = {}
+        if self.readout is not None:
+            at = self.readout
+            meta["readout"] = {"start": at.start, "stop": at.stop, "temperature": at.temperature, "share": at.share}
+            extra = {"readout_seen": at.seen, "readout_held_out": at.held_out}
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -202,10 +235,9 @@ class QuickModel:
             bias=self.head.bias,
             present=self.head.present,
             out_of_fold=np.empty((0, 0)) if self.head.out_of_fold is None else self.head.out_of_fold,
+            **extra,
         )
-        content = buffer.getvalue()
-        _write_durably(file, content)
-        return hashlib.sha256(content).hexdigest()
+        return buffer.getvalue()
 
     @classmethod
     def load(cls, file: Path, digest: str | None = None) -> QuickModel:
@@ -240,7 +272,18 @@ def _assemble(arrays: dict[str, npt.NDArray[Any]]) -> QuickModel:
         raise ValueError("shapes do not belong together")
     held_out = arrays["out_of_fold"] if arrays["out_of_fold"].size else None
     head = Head(weights, bias, float(meta["temperature"]), present, len(classes), held_out)
-    return QuickModel(FeatureMap(mean, parts), head, classes, str(meta["backbone_key"]))
+    features = FeatureMap(mean, parts, str(meta.get("recipe", ROOTED)))
+    return QuickModel(features, head, classes, str(meta["backbone_key"]), _readout(meta.get("readout"), arrays))
+
+
+def _readout(meta: dict[str, Any] | None, arrays: dict[str, npt.NDArray[Any]]) -> Readout | None:
+    if meta is None:
+        return None
+    seen, held_out = arrays["readout_seen"], arrays["readout_held_out"]
+    start, stop = int(meta["start"]), int(meta["stop"])
+    if seen.shape != (len(held_out), 32) or held_out.shape[1:] != (stop - start,):
+        raise ValueError("shapes do not belong together")
+    return Readout(start, stop, float(meta["temperature"]), seen, held_out, float(meta["share"]))
 
 
 def _write_durably(file: Path, content: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,12 @@ def view(job: Job) -> JobView:
     return JobView(job.id, job.kind, job.state, job.progress, job.message)
 
 
-def last(session: Session) -> Job | None:
-    return session.scalar(select(Job).order_by(Job.id.desc()).limit(1))
+_LAST = select(Job).where(Job.kind == bindparam("kind")).order_by(Job.id.desc()).limit(1)
+
+
+def last(session: Session, kind: str) -> Job | None:
+    """The newest job of a kind."""
+    return session.scalar(_LAST, {"kind": kind})
 
 
 _WAITING = select(Job).where(Job.kind == bindparam("kind"), Job.state == JobState.QUEUED.value).limit(1)
@@ -46,9 +50,10 @@ def queue(session: Session, kind: str, payload: Mapping[str, Any] | None = None)
     return job
 
 
-def claim(session: Session) -> Job | None:
-    """Take the oldest waiting job for this process."""
-    job = session.scalar(select(Job).where(Job.state == JobState.QUEUED.value).order_by(Job.id).limit(1))
+def claim(session: Session, kinds: Collection[str]) -> Job | None:
+    """Take the oldest waiting job of these kinds for this process."""
+    waiting = select(Job).where(Job.state == JobState.QUEUED.value, Job.kind.in_(kinds))
+    job = session.scalar(waiting.order_by(Job.id).limit(1))
     if job is not None:
         job.state, job.pid, job.started_at = JobState.RUNNING.value, os.getpid(), now()
         job.attempts += 1
@@ -56,19 +61,20 @@ def claim(session: Session) -> Job | None:
     return job
 
 
-def any_waiting(session: Session) -> bool:
-    return session.scalar(select(Job.id).where(Job.state == JobState.QUEUED.value).limit(1)) is not None
+def any_waiting(session: Session, kinds: Collection[str]) -> bool:
+    waiting = select(Job.id).where(Job.state == JobState.QUEUED.value, Job.kind.in_(kinds))
+    return session.scalar(waiting.limit(1)) is not None
 
 
-_RUNNING = select(Job.id).where(Job.state == JobState.RUNNING.value).limit(1)
+_RUNNING = select(Job.id).where(Job.kind == bindparam("kind"), Job.state == JobState.RUNNING.value).limit(1)
 
 
-def any_running(session: Session) -> bool:
-    return session.connection().scalar(_RUNNING) is not None
+def any_running(session: Session, kind: str) -> bool:
+    return session.connection().scalar(_RUNNING, {"kind": kind}) is not None
 
 
-def running(session: Session) -> list[Job]:
-    return list(session.scalars(select(Job).where(Job.state == JobState.RUNNING.value)))
+def running(session: Session, kinds: Collection[str]) -> list[Job]:
+    return list(session.scalars(select(Job).where(Job.state == JobState.RUNNING.value, Job.kind.in_(kinds))))
 
 
 def settle(session: Session, job_id: int, state: JobState, message: str) -> None:

@@ -54,6 +54,7 @@ def version_before(session: Session, version: ModelVersion, labels: int) -> Mode
     """The newest model on the same backbone and classes that had learned from at least so many labels fewer."""
     query = select(ModelVersion).where(
         ModelVersion.id < version.id,
+        ModelVersion.removed_at.is_(None),
         ModelVersion.kind == version.kind,
         ModelVersion.backbone_key == version.backbone_key,
         ModelVersion.labelled <= version.labelled - labels,

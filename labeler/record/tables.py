@@ -32,7 +32,7 @@ from labeler.domain import Action, JobState, Lane, MoveState, RoundState, Split
 
 #: The newest migration; a test holds it against the scripts. Comparing it with the stored one spares a warm start
 #: the import of Alembic.
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 
 
 def now() -> dt.datetime:
@@ -158,6 +158,7 @@ class ModelVersion(Base):
     last_decision_id: Mapped[int]  # trained on every decision in force up to this one
     in_use: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[dt.datetime] = mapped_column(Moment, default=now)
+    removed_at: Mapped[dt.datetime | None] = mapped_column(Moment)  # its file is gone since; the row stays
 
 
 class Round(Base):

@@ -14,7 +14,7 @@ from labeler.record.leases import Held
 from labeler.record.store import Session, Store
 from labeler.record.tables import DecisionRow, Image, RankingItem, Round
 from labeler.rounds import views
-from labeler.rounds.handout import Asked, Handed, hand_out
+from labeler.rounds.handout import REFRESH_JOB, Asked, Handed, hand_out
 from labeler.settings import Settings
 
 HISTORY = 20
@@ -154,7 +154,7 @@ def batch(
 def live(session: Session) -> Live:
     """The running job, counts, and which model and ranking are in use."""
     pool, labelled = views.totals(session)
-    model, job, ranking = models.in_use(session), jobs.last(session), rankings.newest(session)
+    model, job, ranking = models.in_use(session), jobs.last(session, REFRESH_JOB), rankings.newest(session)
     return Live(
         job=jobs.view(job) if job is not None else None,
         pool=pool,

@@ -32,6 +32,7 @@ from labeler.rounds import (
     batches,
     decisions,
     explanation,
+    exporting,
     figures,
     handout,
     intake,
@@ -39,7 +40,10 @@ from labeler.rounds import (
     loop,
     predicting,
     ranking,
+    steps,
+    tuning,
     verification,
+    versions,
     views,
 )
 from labeler.rounds.batches import Batch, Live, Mode
@@ -47,6 +51,9 @@ from labeler.rounds.decisions import Receipt, Reviewer
 from labeler.rounds.explanation import Explanation
 from labeler.rounds.learning import Learner, Report
 from labeler.settings import Settings, load
+
+#: Model versions that the worker leaves besides those that are needed; the shell prunes when it is asked to.
+MODELS_KEPT = 50
 
 
 class Annotator(Protocol):
@@ -139,8 +146,6 @@ class Workspace:
                 if value is not None
             }
         )
-        if settings.refresh == "finetune":
-            raise LabelerError("--refresh finetune is not there yet", "use --refresh head")
         self.resume()
         learner = Learner(self.store, self.paths, settings, self.progress)
         row, notes = self._current(learner, settings)
@@ -148,6 +153,7 @@ class Workspace:
             if RoundState(row.state) in OPEN_STATES:
                 self._answer(row, annotator)
             loop.finish_decided(learner)
+            notes += tuning.after_round(learner, row.id)
         return views.round_result(self.store, row.id, tuple(notes))
 
     def _current(self, learner: Learner, settings: Settings) -> tuple[Round, list[str]]:
@@ -298,9 +304,18 @@ class Workspace:
             newest = queries.last_decision_id(session)
             if newest - made.last_decision_id >= (self.settings.retrain_after or self.settings.k):
                 jobs.queue(session, handout.REFRESH_JOB)
+        tuning.ask_if_due(self.learner)
+        versions.prune(self.store, self.paths, keep=MODELS_KEPT)  # with several people there is one for every ranking
         if not made.pool:
             return "the pool is empty: every image has its label"
         return f"{made.pool} images ranked by {made.strategy}"
+
+    def run_finetune_job(self) -> str:
+        """What the second worker does: try to refresh the backbone; returns a line for the page."""
+        said = tuning.refresh(self.learner)
+        with self.store.write() as session:  # what was labelled meanwhile, and the new order of the pool
+            jobs.queue(session, handout.REFRESH_JOB)
+        return said
 
     def overview(self) -> dict[str, Any]:
         """Counts, rounds with their metrics and the model in use, as JSON-able values."""
@@ -316,28 +331,44 @@ class Workspace:
             self.store, self.paths, self.settings, Path(source), into=into, mode=mode, progress=self.progress
         )
 
-    def train(self, *, seed: int | None = None) -> dict[str, Any]:
-        """Fit a model on every label there is, now; it becomes the one in use."""
-        self.resume()
-        learner = self.learner
-        material = learner.material(Split.UNLABELLED, Split.TRAIN)
-        version, model = learner.train(material, seed=self.settings.seed if seed is None else seed)
-        metrics = learner.evaluate(version, model, material=material)
-        return {"model": version.name, "labelled": version.labelled, "metrics": dict(metrics)}
+    def train(self, *, seed: int | None = None, tensorboard: Path | None = None) -> dict[str, Any]:
+        """Train the model that is set on every label there is, now; see :func:`labeler.rounds.steps.train`.
 
-    def evaluate(self, *, split: str = "test") -> dict[str, Any]:
+        Args:
+            tensorboard: folder for the event files of a network's training.
+        """
+        self.resume()
+        return steps.train(self.learner, seed=seed, tensorboard=tensorboard)
+
+    def evaluate(
+        self, *, split: str = "test", report: Path | None = None, groups: Path | None = None
+    ) -> dict[str, Any]:
         """Metrics of the model in use on a split; an estimate, marked as one, where the split is empty.
 
-        Raises:
-            LabelerError: there is no model yet.
+        Args:
+            report: folder for a page with figures.
+            groups: CSV of path,group for it.
         """
-        learner = self.learner
-        version, model = predicting.required(learner)
-        return {"model": version.name, "metrics": dict(learner.evaluate(version, model, split=Split(split)))}
+        return steps.evaluate(self.learner, split=Split(split), report=report, groups=groups)
 
-    def predict(self, files: Sequence[str | Path]) -> list[dict[str, Any]]:
-        """Class probabilities of any image files; one that cannot be read is reported, not raised."""
-        return predicting.predict(self.learner, [Path(file) for file in files])
+    def compare(self, names: Sequence[str], *, seeds: int = 3, report: Path | None = None) -> dict[str, Any]:
+        """Train models on the same images, test them on the same others; loads TensorFlow into this process."""
+        return steps.compare(self.learner, names, seeds=seeds, report=report)
+
+    def show_augmentation(self, file: Path, *, count: int, seed: int | None = None) -> dict[str, Any]:
+        """Draw augmented views of ``count`` photographs to a picture file."""
+        return steps.show_augmentation(self.learner, file, count=count, seed=seed)
+
+    def predict(self, files: Sequence[str | Path], *, out: Path | None = None) -> list[dict[str, Any]]:
+        """Class probabilities of any image files; one that cannot be read is reported, not raised.
+
+        Args:
+            out: write the rows there too, as CSV or JSON by its name.
+        """
+        rows = predicting.predict(self.learner, [Path(file) for file in files])
+        if out is not None:
+            exporting.write_predictions(out, rows, self.settings.classes)
+        return rows
 
     def undo(self, count: int = 1) -> list[dict[str, Any]]:
         """Take back the newest ``count`` decisions of reviewers; their files move back."""

@@ -22,6 +22,8 @@ from labeler.version import __version__
 GRID = "grid"
 #: The job that finishes decided rounds, trains, and renews the ranking.
 REFRESH_JOB = "refresh"
+#: The job that tries to refresh the backbone; in a process of its own, for it takes minutes.
+FINETUNE_JOB = "finetune"
 #: A ranking is worth waiting for when what was answered since is more than this share of what it learned from.
 STALE_SHARE = 0.1
 
@@ -120,7 +122,7 @@ def _new(session: Session, settings: Settings, asked: Asked) -> Handed:
 
 def _ask(session: Session) -> bool:
     """Ask the worker for a ranking, unless it failed at that: then a person has to say when to try again."""
-    last = jobs.last(session)
+    last = jobs.last(session, REFRESH_JOB)
     if last is not None and last.state == JobState.FAILED.value:
         return False
     jobs.queue(session, REFRESH_JOB)
@@ -129,7 +131,9 @@ def _ask(session: Session) -> bool:
 
 def _fits(ranking: Ranking, settings: Settings) -> bool:
     """Whether the ranking was made with the backbone and the strategy that are set now."""
-    return ranking.backbone == settings.backbone and ranking.parameters.get("asked") == settings.strategy
+    made = ranking.parameters
+    wanted = (settings.strategy, settings.backbone, settings.model)
+    return (made.get("asked"), made.get("backbone", ranking.backbone), made.get("model", settings.model)) == wanted
 
 
 def waits_for_model(session: Session, settings: Settings, ranking: Ranking, asked: Asked) -> bool:
@@ -143,7 +147,7 @@ def waits_for_model(session: Session, settings: Settings, ranking: Ranking, aske
         return False  # with several people the order is renewed all the time, and somebody would always be waiting
     if asked.after is not None:
         return settings.patience_s > 0
-    job = jobs.last(session)
+    job = jobs.last(session, REFRESH_JOB)
     if job is None or job.state not in (JobState.QUEUED.value, JobState.RUNNING.value):
         return False
     # Counted from the person's own last answer: jobs may follow one another.
@@ -189,6 +193,6 @@ def ask_if_due(session: Session, settings: Settings, newest_decision: int, *, ro
     """Ask for a new ranking after the last answer of a batch, or when enough was answered since the last one."""
     if not round_is_over:
         new = newest_decision - rankings.learned_up_to(session)
-        if new < (settings.retrain_after or settings.k) or jobs.any_running(session):
+        if new < (settings.retrain_after or settings.k) or jobs.any_running(session, REFRESH_JOB):
             return
     jobs.queue(session, REFRESH_JOB)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from labeler import faults
-from labeler.domain import ImageRef, NotTrainable, Progress, Split
+from labeler.domain import ImageRef, LabelerError, NotTrainable, Progress, Split
 from labeler.embed import backbones, service
 from labeler.rank.features import FeatureMap
 from labeler.rank.head import QuickModel
-from labeler.record import images, models, queries, statistics
+from labeler.record import images, models, statistics
 from labeler.record.store import Store
 from labeler.record.tables import Evaluation, ModelVersion
 from labeler.retrain import evaluate
-from labeler.rounds import measures
+from labeler.rounds import measures, networks, versioning
 from labeler.settings import Settings
 from labeler.workspace import WorkspacePaths
 
@@ -34,12 +34,14 @@ class Material:
         refs: n images, ordered by SHA-256.
         raw: (n, D) activations, float16 or float32.
         y: (n,) class numbers, -1 where there is no label.
+        backbone_key: whose activations they are.
         notes: images left out, and why.
     """
 
     refs: Sequence[ImageRef]
     raw: npt.NDArray[np.floating]
     y: npt.NDArray[np.int64]
+    backbone_key: str
     notes: Sequence[str] = ()
 
     @property
@@ -56,18 +58,35 @@ class Learner:
         self.fitted: tuple[int, Sequence[ImageRef], npt.NDArray[np.int64]] | None = None
 
     @cached_property
-    def backbone(self) -> backbones.Backbone:
+    def configured(self) -> backbones.Backbone:
+        """The frozen backbone of the settings."""
         s = self.settings
         return backbones.resolve(s.backbone, weights=s.weights, vectors=s.vectors, precision=s.precision)
 
+    @cached_property
+    def backbone(self) -> backbones.Backbone:
+        """What the model in use stands on: a network that was trained here, else the frozen backbone."""
+        with self.store.read() as session:
+            version = models.in_use(session)
+        trained = networks.of_version(version, self) if version is not None else None
+        return trained or self.configured
+
+    def look_again(self) -> None:
+        """Forget which model was in use: it has just changed."""
+        self.__dict__.pop("backbone", None)
+
     # -------------------------------------------------------------------------------------------------- vectors
 
-    def material(self, *splits: Split, limit: int | None = None) -> Material:
+    def material(
+        self, *splits: Split, limit: int | None = None, backbone: backbones.Backbone | None = None
+    ) -> Material:
         """The present images of the splits with their activations; a file that cannot be read is left out.
 
         Args:
             limit: take only so many, the first by SHA-256.
+            backbone: another than that of the model in use.
         """
+        backbone = backbone or self.backbone
         with self.store.read() as session:
             refs = [ref for split in splits for ref in images.refs(session, split)]
         refs = sorted(refs, key=lambda ref: ref.sha256)[:limit]
@@ -76,7 +95,7 @@ class Learner:
             root=self.paths.root,
             vectors=self.paths.vectors,
             compiled=self.paths.compiled,
-            backbone=self.backbone,
+            backbone=backbone,
             threads=self.settings.threads,
             max_pixels=self.settings.max_pixels,
             progress=self.progress,
@@ -84,7 +103,26 @@ class Learner:
         kept = [refs[index] for index in made.kept]
         numbers = {name: number for number, name in enumerate(self.settings.classes)}
         y = np.array([numbers.get(ref.label or "", -1) for ref in kept], dtype=np.int64)
-        return Material(kept, made.vectors, y, tuple(f"{ref.path}: {reason}" for ref, reason in made.failed))
+        notes = tuple(f"{ref.path}: {reason}" for ref, reason in made.failed)
+        return Material(kept, made.vectors, y, backbone.key, notes)
+
+    def fitting(self, material: Material | None, version: ModelVersion) -> Material:
+        """Pool and training images as the version sees them: ``material`` where its vectors are the right ones."""
+        if material is not None and material.backbone_key == version.backbone_key:
+            return material
+        return self.material(Split.UNLABELLED, Split.TRAIN, backbone=self.backbone_of(version))
+
+    def backbone_of(self, version: ModelVersion) -> backbones.Backbone:
+        """What a version stands on.
+
+        Raises:
+            LabelerError: another backbone than the settings describe.
+        """
+        kept = version.settings.get("network")
+        backbone = networks.described(self.paths, kept) if kept else self.configured
+        if backbone.key != version.backbone_key:
+            raise LabelerError(f"the model {version.name} stands on {version.backbone_key}", "train again")
+        return backbone
 
     # --------------------------------------------------------------------------------------------------- models
 
@@ -98,6 +136,18 @@ class Learner:
             return None
         return version, QuickModel.load(self.paths.root / version.path, version.digest)
 
+    def model_to_ask(self) -> tuple[ModelVersion, QuickModel] | None:
+        """The model in use, also one of another kind than the settings would train next."""
+        with self.store.read() as session:
+            version = models.in_use(session)
+        if version is None or tuple(version.classes) != self.settings.classes:
+            return None
+        try:
+            self.backbone_of(version)
+        except LabelerError:  # the settings name another backbone by now
+            return None
+        return version, QuickModel.load(self.paths.root / version.path, version.digest)
+
     def feature_map(self, material: Material) -> FeatureMap:
         """The vector recipe with the means of these images."""
         return FeatureMap.fit(material.raw, self.parts)
@@ -106,12 +156,17 @@ class Learner:
     def parts(self) -> list[tuple[int, float]]:
         return [(part.dimension, part.weight) for part in self.backbone.parts]
 
-    def train(self, material: Material, *, seed: int) -> tuple[ModelVersion, QuickModel]:
-        """Fit the head on every label and save it as the version in use.
+    def train(
+        self, material: Material, *, seed: int, tensorboard: Path | None = None
+    ) -> tuple[ModelVersion, QuickModel]:
+        """Fit the model that the settings ask for on every label, and save it as the version in use.
+
+        A network may stand on other vectors than ``material`` holds: see :meth:`fitting`.
 
         Args:
             material: pool and training images together: the pool's mean is part of the recipe.
-            seed: of what calibrates the probabilities; the weights do not depend on it.
+            seed: of a network; for a head, of what calibrates its probabilities, its weights do not depend on it.
+            tensorboard: folder for a network's event files.
 
         Raises:
             NotTrainable: no label, or labels of one class only.
@@ -119,8 +174,18 @@ class Learner:
         chosen = material.labelled
         if len(np.unique(material.y[chosen])) < 2:
             raise NotTrainable(self._too_few(material), "label images of a second class")
-        with self.store.read() as session:
-            last_decision = queries.last_decision_id(session)
+        snapshot = versioning.snapshot(self, [material.refs[row] for row in chosen])
+        if self.settings.model != "head":
+            version, model = networks.train(self, material, snapshot, seed, tensorboard)
+        else:
+            model = self.head_on(material, seed)
+            version = versioning.save(self, model, snapshot, kind="head", seed=seed)
+        self.look_again()
+        self.fitted = (version.id, [material.refs[row] for row in chosen], material.y[chosen])
+        return version, model
+
+    def head_on(self, material: Material, seed: int) -> QuickModel:
+        """The head fitted on every label of the material, with the output of its network where it has one."""
         model = QuickModel.fit(
             material.raw,
             material.y,
@@ -130,42 +195,16 @@ class Learner:
             C=self.settings.head_c,
             seed=seed,
         )
-        version = self._save(model, len(chosen), last_decision, seed)
-        self.fitted = (version.id, [material.refs[row] for row in chosen], material.y[chosen])
-        return version, model
+        found = self.model()
+        readout = found[1].readout if found is not None else None
+        if readout is None:
+            return model
+        chosen = material.labelled
+        return model.with_readout(readout, material.raw[chosen], [material.refs[row].sha256 for row in chosen])
 
     def _too_few(self, material: Material) -> str:
         seen = sorted({self.settings.classes[number] for number in material.y[material.labelled]})
         return f"every label so far is {seen[0]!r}" if seen else "nothing is labelled yet"
-
-    def _save(self, model: QuickModel, labelled: int, last_decision: int, seed: int) -> ModelVersion:
-        with self.store.read() as session:
-            name = models.next_name(session)
-            parent = models.in_use(session)
-        file = self.paths.models / f"{name}.npz"
-        self.paths.models.mkdir(parents=True, exist_ok=True)
-        digest = model.save(file)
-        faults.point("train.saved")
-        version = ModelVersion(
-            name=name,
-            kind="head",
-            parent_id=parent.id if parent is not None else None,
-            path=self.paths.relative(file),
-            digest=digest,
-            backbone=self.backbone.name,
-            backbone_key=self.backbone.key,
-            classes=list(model.classes),
-            settings={"head_c": self.settings.head_c, "vectors": self.settings.vectors},
-            seed=seed,
-            labelled=labelled,
-            last_decision_id=last_decision,
-        )
-        with self.store.write() as session:
-            session.add(version)
-            session.flush()
-            models.use(session, version)
-        faults.point("train.recorded")
-        return version
 
     # ------------------------------------------------------------------------------------------------- evaluate
 
@@ -183,14 +222,16 @@ class Learner:
         Args:
             material: pool and training images, which the estimate needs; gathered when not given.
         """
-        tested = self.material(split)
+        tested = self.material(split, backbone=self.backbone_of(version))
+        if material is not None:
+            material = self.fitting(material, version)
         chosen = tested.labelled
         if len(chosen):
             probabilities = model.predict_proba(tested.raw[chosen])
             metrics = evaluate.metrics(tested.y[chosen], probabilities, classes=model.classes, split=split.value)
             seen = measures.predictions([tested.refs[row] for row in chosen], tested.y[chosen], probabilities)
         else:
-            material = material or self.material(Split.UNLABELLED, Split.TRAIN)
+            material = self.fitting(material, version)
             kept, seen = measures.held_out(self, version, model, material)
             metrics = {**self._estimate(model, material), **kept}
         metrics["pool"] = measures.pool(self, version, model, material)

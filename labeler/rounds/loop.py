@@ -56,6 +56,8 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
     notes += material.notes
     with timing.step("fit"):
         version, model = _model_for(learner, material, seed, notes)
+        if version is not None:
+            material = learner.fitting(material, version)
     with timing.step("rank"):
         rows = candidates(material, skipped)
         if not len(rows):
@@ -69,8 +71,8 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
         strategy=chosen.strategy,
         parameters={"asked": strategy},
         seed=seed,
-        backbone=learner.backbone.name,
-        backbone_key=learner.backbone.key,
+        backbone=version.backbone if version is not None else learner.configured.name,
+        backbone_key=material.backbone_key,
         model_version_id=version.id if version is not None else None,
         pool=int((material.y < 0).sum()),
         pool_hash=pool_hash([material.refs[index] for index in rows]),

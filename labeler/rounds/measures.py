@@ -79,7 +79,10 @@ def pool(learner: Learner, version: ModelVersion, model: QuickModel, material: M
         model would file wrongly) and, where there was a model of 50 labels fewer, ``compared_with`` (its labels),
         ``agreement`` and ``kappa`` over pool and training images.
     """
-    found = material if material is not None else learner.material(Split.UNLABELLED, Split.TRAIN, limit=SAMPLE)
+    found = material
+    if found is None:
+        backbone = learner.backbone_of(version)
+        found = learner.material(Split.UNLABELLED, Split.TRAIN, limit=SAMPLE, backbone=backbone)
     raw, waiting = found.raw[:SAMPLE], found.y[:SAMPLE] < 0
     if not len(raw):
         return {}

@@ -74,12 +74,13 @@ class Order:
         self._material, self._rows, self._seed = material, rows, seed
         self._has_model = model is not None
         features = model.features if model is not None else learner.feature_map(material)
-        vectors = features.transform(material.raw[rows])
+        raw = material.raw[rows]
+        vectors = features.transform(raw)
         labelled = material.labelled
         self._pool = Pool(
             vectors=vectors,
             ids=np.array([material.refs[index].sha256 for index in rows]),
-            probabilities=model.head.predict_proba(vectors) if model is not None else None,
+            probabilities=model.predict_vectors(vectors, raw) if model is not None else None,
             labelled_vectors=features.transform(material.raw[labelled]),
             labelled_y=material.y[labelled],
         )

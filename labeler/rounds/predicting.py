@@ -23,7 +23,7 @@ def required(learner: Learner) -> tuple[ModelVersion, QuickModel]:
     Raises:
         LabelerError: there is none that fits the workspace's classes and backbone.
     """
-    found = learner.model()
+    found = learner.model_to_ask()
     if found is None:
         raise LabelerError("there is no trained model yet", "label images of two classes, then run `labeler train`")
     return found
@@ -59,7 +59,7 @@ def predict(learner: Learner, paths: Sequence[Path]) -> list[dict[str, Any]]:
     vectors, failed = service.embed_files(
         real,
         compiled=learner.paths.compiled,
-        backbone=learner.backbone,
+        backbone=learner.backbone_of(version),
         threads=settings.threads,
         max_pixels=settings.max_pixels,
         progress=learner.progress,

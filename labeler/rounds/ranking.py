@@ -14,7 +14,7 @@ import numpy as np
 from labeler import faults
 from labeler.domain import ImageRef, Lane, NotTrainable, Split
 from labeler.rank.head import QuickModel
-from labeler.record import images, queries, rankings
+from labeler.record import images, models, queries, rankings
 from labeler.record.store import Session
 from labeler.record.tables import ModelVersion, Ranking
 from labeler.rounds import loop, scan
@@ -49,6 +49,8 @@ def renew(learner: Learner) -> Ranking:
         material = learner.material(Split.UNLABELLED, Split.TRAIN)
     with timing.step("fit"):
         version, model = _model(learner, material, last_decision, trained=bool(finished))
+        if version is not None:  # a network that was trained just now sees with other eyes
+            material = learner.fitting(material, version)
     with timing.step("rank"):
         number = previous.id + 1 if previous is not None else 1
         rows = candidates(material, skipped)
@@ -58,10 +60,14 @@ def renew(learner: Learner) -> Ranking:
     ranking = Ranking(
         model_version_id=version.id if version is not None else None,
         strategy=strategy,
-        parameters={"asked": learner.settings.strategy},
+        parameters={
+            "asked": learner.settings.strategy,
+            "backbone": learner.settings.backbone,
+            "model": learner.settings.model,
+        },
         seed=learner.settings.seed,
-        backbone=learner.backbone.name,
-        backbone_key=learner.backbone.key,
+        backbone=version.backbone if version is not None else learner.configured.name,
+        backbone_key=material.backbone_key,
         pool=len(rows),
         pool_hash=pool_hash([material.refs[index] for index in rows]),
         labelled=len(material.labelled),
@@ -89,7 +95,7 @@ def _model(
     Under steady labelling there is always a newer decision: one that was ``trained`` a moment ago will do.
     """
     found = learner.model()
-    if found is not None and (trained or found[0].last_decision_id >= last_decision):
+    if found is not None and (trained or models.learned_up_to(found[0]) >= last_decision):
         return found
     if not len(material.labelled):
         return None, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from labeler.domain import RoundResult, Split
+from labeler.domain import LabelerError, RoundResult, Split
 from labeler.record import images, models, moves, queries
 from labeler.record.store import Session, Store
 from labeler.record.tables import ModelVersion, Round
@@ -47,6 +47,22 @@ def round_result(store: Store, round_id: int, notes: Sequence[str] = ()) -> Roun
             model=version.name if version is not None else None,
             notes=tuple(notes),
         )
+
+
+def trained(store: Store, notes: Sequence[str]) -> dict[str, Any]:
+    """The model in use in the form of ``labeler train --json``."""
+    with store.read() as session:
+        version = models.in_use(session)
+        if version is None:
+            raise LabelerError("there is no trained model", "label images of two classes")
+        metrics = models.latest_metrics(session, version.id)
+        return {
+            "model": version.name,
+            "kind": version.kind,
+            "labelled": version.labelled,
+            "metrics": dict(metrics) if metrics is not None else None,
+            "notes": list(notes),
+        }
 
 
 def rounds(session: Session) -> list[dict[str, Any]]:

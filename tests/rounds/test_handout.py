@@ -309,7 +309,7 @@ def test_a_ranking_is_asked_for_at_the_end_of_a_batch_or_after_so_many_answers(s
 
     def waiting() -> bool:
         with ws.store.read() as session:
-            return jobs.any_waiting(session)
+            return jobs.any_waiting(session, ["refresh"])
 
     batch = ws.batch("ada")
     for number, item in enumerate(batch.items[:3], start=1):
@@ -413,7 +413,7 @@ def test_a_worker_that_failed_is_not_asked_again_and_again(start: Opener) -> Non
     with ws.store.write() as session:
         session.execute(update(Job).values(state="failed"))
         jobs.settle(session, jobs.queue(session, "refresh").id, JobState.FAILED, "the disk was full")
-        session.execute(update(Ranking).values(backbone="another"))
+        session.execute(update(Ranking).values(parameters={"asked": "another"}))
     view = ws.batch("ada")
     assert (view.ready, view.wait) == (False, None)
     assert view.job is not None

@@ -168,11 +168,6 @@ def test_one_bad_answer_stores_nothing_of_its_call(opened: Workspace) -> None:
     assert opened.status()["round"]["undecided"] == 8
 
 
-def test_finetune_is_refused_with_a_clear_line(opened: Workspace) -> None:
-    with pytest.raises(LabelerError, match="--refresh finetune is not there yet"):
-        opened.round(refresh="finetune")
-
-
 def test_without_a_test_folder_the_accuracy_is_an_estimate_and_called_one(opened: Workspace, truth: Path) -> None:
     shutil.rmtree(opened.paths.pools / "Test")
     result = opened.round(k=16, annotator=Oracle.from_folder(truth))

@@ -55,7 +55,7 @@ export class Grid {
   show() {
     const { sheet, page } = this;
     page.begin();
-    this.drawing.show(sheet);
+    this.drawing.show(sheet, page.classKeys);
     this.drawTop();
     page.clock.restart();
     page.lookAhead(sheet.round);

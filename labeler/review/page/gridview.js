@@ -1,18 +1,20 @@
 // Drawing a page of the grid. Tiles are built and their pictures fetched before the page is shown.
 
 import { address, watch } from "./images.js";
-import { colour, make, percent, shape } from "./parts.js";
+import { colour, make, percent, shape, sign } from "./parts.js";
 import { word } from "./words.js";
 
 const GAP = 8; // pixels between tiles, as in grid.css
 const AGAIN_MS = 2000; // until a picture that could not be fetched is asked for again
 const ROOM = 8; // pixels of padding around them, for the cursor
 const LEAST = 76; // pixels: smaller tiles scroll instead
+const MANY = 3; // classes: more of them are not counted one by one on the button
 
 export class GridView {
   constructor(parts) {
     this.parts = parts;
     this.drawn = null;
+    this.chips = []; // a button for each class, where there are more than two
     new ResizeObserver(() => this.fit()).observe(parts.tiles);
   }
 
@@ -46,13 +48,26 @@ export class GridView {
     }
   }
 
-  show(sheet) {
+  /** @param keys of each class. */
+  show(sheet, keys) {
     const { list } = this.prepare(sheet);
     this.drawn = sheet;
+    this.offer(sheet.classes, keys);
     this.parts.tiles.replaceChildren(list);
     this.fit();
     this.drawHead(sheet);
     this.move(sheet, sheet.at);
+  }
+
+  /** Of two classes a press on an image says the other one; of more, the class of the image under the cursor is chosen. */
+  offer(classes, keys) {
+    const names = classes.join("\n");
+    if (names === this.names) return;
+    this.names = names;
+    this.chips = classes.length > 2 ? classes.map((name, index) => chip(name, index, keys[index])) : [];
+    const { "grid-classes": place } = this.parts;
+    place.hidden = this.chips.length === 0;
+    place.replaceChildren(...this.chips);
   }
 
   drawHead(sheet) {
@@ -62,7 +77,10 @@ export class GridView {
     const counts = sheet.counts.map(({ label, n }) =>
       label === null ? word("grid.unsure", { n }) : word("grid.as", { n, label }),
     );
-    go.textContent = word("grid.confirm", { what: counts.join(", ") });
+    const { labelled } = sheet;
+    const few = sheet.counts.length <= MANY + 1;
+    const most = [word("grid.images", { n: labelled }), ...(labelled < sheet.k ? counts.slice(-1) : [])];
+    go.textContent = word("grid.confirm", { what: (few ? counts : most).join(", ") });
     const groups = new Map();
     for (const { choice } of marked) groups.set(choice, (groups.get(choice) ?? 0) + 1);
     const said = [...groups].map(([label, n]) =>
@@ -72,12 +90,12 @@ export class GridView {
   }
 
   drawTile(sheet, item) {
-    const { button, sign, name } = sheet.drawing.tiles[item.number - 1];
+    const { button, mark, name } = sheet.drawing.tiles[item.number - 1];
     const label = sheet.labelOf(item);
     const kind = label === null ? "skip" : colour(sheet.classes.indexOf(label));
     const share = sheet.confidence(item);
     const marked = item.choice !== null;
-    button.dataset.class = sign.dataset.class = kind;
+    button.dataset.class = mark.dataset.class = kind;
     button.dataset.marked = String(marked);
     button.dataset.flagged = String(item.flagged);
     button.setAttribute("aria-pressed", String(marked));
@@ -98,7 +116,9 @@ export class GridView {
     sheet.at = at;
     const { button } = tiles[at];
     button.tabIndex = 0;
-    if (seen) {
+    const label = sheet.labelOf(sheet.current);
+    this.chips.forEach((one, index) => one.setAttribute("aria-pressed", String(sheet.classes[index] === label)));
+    if (seen || this.chips.length > 0) {
       button.dataset.cursor = "true";
       if (focused) button.focus({ preventScroll: true });
       button.scrollIntoView({ block: "nearest" });
@@ -132,6 +152,16 @@ export class GridView {
   }
 }
 
+function chip(name, index, keys) {
+  const button = make("button", "lb-chip");
+  button.type = "button";
+  button.dataset.do = "choose";
+  button.dataset.index = index;
+  button.append(shape(colour(index)), make("span", "lb-name", name));
+  sign(button, [keys.find(Boolean) ?? ""]);
+  return button;
+}
+
 function tile(item) {
   const row = make("li");
   const button = make("button", "lb-tile");
@@ -146,10 +176,10 @@ function tile(item) {
   picture.src = address(item, "grid");
   const badge = make("span", "lb-mark-badge");
   badge.setAttribute("aria-hidden", "true");
-  const sign = shape("");
+  const mark = shape("");
   const name = make("span", "lb-mark-name");
-  badge.append(sign, name);
+  badge.append(mark, name);
   button.append(picture, badge);
   row.append(button);
-  return { row, button, picture, sign, name };
+  return { row, button, picture, mark, name };
 }

@@ -8,7 +8,7 @@ const BOUNCE_MS = 80;
  * @param root  the labelling page.
  * @param wants name -> whether the page has a use for it now (arrows belong to the browser otherwise).
  * @param run   (name, value) of what is asked for: value is a number, or the text of data-to.
- * @returns the keys, which learn the letters of the classes with each batch.
+ * @returns the keys, which learn those of the classes with each batch.
  */
 export function listen(root, wants, run) {
   const keys = new Keys();

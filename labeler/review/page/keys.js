@@ -2,22 +2,40 @@
 
 const INTERACTIVE = "button:not(.lb-tile), a[href], summary, [role=button], [role=tab]";
 const TYPING = "input, textarea, select, [contenteditable=''], [contenteditable=true]";
+/** The digits of the classes in the order of the keyboard: the tenth has the 0. */
+const DIGITS = [..."1234567890"];
 const LETTERS = { s: "skip", u: "undo", z: "zoom", f: "flag", g: "grid", e: "explain" };
 const ARROWS = { ArrowLeft: "back", ArrowRight: "forward", ArrowUp: "up", ArrowDown: "down" };
 
-/** A letter for each class: the first of its name that means nothing else yet, or "" where there is none left. */
-export function lettersFor(classes) {
-  const taken = new Set(Object.keys(LETTERS));
-  return classes.map((name) => {
-    const letter = [...name.toLowerCase()].find((one) => /[a-z]/.test(one) && !taken.has(one)) ?? "";
-    taken.add(letter);
-    return letter;
-  });
+/**
+ * The keys of each class, shown on its button: [digit, letter], either "" where there is none; no key means two things.
+ *
+ * Ten classes have a digit. The others, who have nothing else, choose their letters first and take any that is left;
+ * then each whose initial is free has that one, and the rest the first free letter of their names. That is enough for
+ * thirty classes.
+ */
+export function keysFor(classes) {
+  const free = new Set([..."abcdefghijklmnopqrstuvwxyz"].filter((letter) => !(letter in LETTERS)));
+  const letters = classes.map(() => "");
+  const inName = (name) => [...name.toLowerCase()].filter((one) => /[a-z]/.test(one));
+  const give = (index, wanted) => {
+    const letter = letters[index] ? undefined : wanted.find((one) => free.has(one));
+    if (!letter) return;
+    letters[index] = letter;
+    free.delete(letter);
+  };
+  const each = (from, wanted) => classes.forEach((name, index) => index >= from && give(index, wanted(name)));
+  each(DIGITS.length, (name) => inName(name).slice(0, 1));
+  each(DIGITS.length, inName);
+  each(DIGITS.length, () => [...free]);
+  each(0, (name) => inName(name).slice(0, 1));
+  each(0, inName);
+  return classes.map((_, index) => [DIGITS[index] ?? "", letters[index]]);
 }
 
 export class Keys {
   constructor() {
-    this.letters = [];
+    this.classes = []; // the keys of each class, of keysFor()
     this.down = new Set(); // physical keys that were pressed and not let go of
   }
 
@@ -54,13 +72,13 @@ export class Keys {
     if (event.ctrlKey || event.metaKey || event.altKey) {
       return letter === "z" && !event.altKey && !event.shiftKey ? { name: "undo" } : null;
     }
-    if (/^[1-9]$/.test(event.key)) return { name: "choose", index: Number(event.key) - 1 };
+    if (DIGITS.includes(event.key)) return { name: "choose", index: DIGITS.indexOf(event.key) };
     if (event.key === "Enter") return { name: "confirm" };
     if (event.key === " ") return { name: "space" };
     if (event.key === "?") return { name: "help" };
     if (event.key in ARROWS) return { name: ARROWS[event.key] };
     if (letter in LETTERS) return { name: LETTERS[letter] };
-    const index = letter ? this.letters.indexOf(letter) : -1;
+    const index = letter ? this.classes.findIndex((keys) => keys[1] === letter) : -1;
     return index >= 0 ? { name: "choose", index } : null;
   }
 }

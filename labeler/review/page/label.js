@@ -6,7 +6,7 @@ import { Feed } from "./feed.js";
 import { Grid } from "./grid.js";
 import { Images } from "./images.js";
 import { isShown, listen } from "./input.js";
-import { lettersFor } from "./keys.js";
+import { keysFor } from "./keys.js";
 import { Panels } from "./panels.js";
 import { People } from "./people.js";
 import { getBatch } from "./server.js";
@@ -93,8 +93,9 @@ class LabelPage {
     return this.root.dataset.state === "label";
   }
 
-  get letters() {
-    return lettersFor(this.lastView.classes);
+  /** The keys of each class. */
+  get classKeys() {
+    return keysFor(this.lastView.classes);
   }
 
   // --------------------------------------------------------------------------------------------------- commands
@@ -156,7 +157,7 @@ class LabelPage {
     this.heldSince = performance.now();
     const first = !this.lastView;
     this.lastView = view;
-    this.keys.letters = this.letters;
+    this.keys.classes = this.classKeys;
     if (first && this.remembersMode()) return this.feed.refresh();
     this.session.remember(view);
     this.people.show(view);

@@ -3,6 +3,7 @@
 import { diagonal, figure, lines, steps } from "./charts.js";
 import { between, count, facts, follow, make, parts, percent, table } from "./drawing.js";
 import { openCell } from "./gallery.js";
+import { colour } from "./parts.js";
 import { begin, word, wordOr } from "./words.js";
 
 const SPLITS = ["train", "validation", "test"];
@@ -188,7 +189,7 @@ function classes({ classes: names, counts }) {
 function bar(share, index) {
   const made = make("span", "", "lb-share");
   const full = make("span", "", "lb-share-bar");
-  full.dataset.class = String((index % 9) + 1);
+  full.dataset.class = colour(index);
   full.style.setProperty("--share", `${100 * share}%`);
   made.append(full, percent(share, 0));
   return made;

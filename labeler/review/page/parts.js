@@ -2,7 +2,7 @@
 
 import { word } from "./words.js";
 
-export const COLOURS = 9; // shapes and colours for classes; a tenth class starts over
+const COLOURS = 10; // shapes and colours for classes; an eleventh class starts over
 
 /** The name under which the style sheet knows a class, by its place in the list. */
 export function colour(index) {
@@ -22,6 +22,14 @@ export function shape(kind) {
   sign.dataset.class = kind;
   sign.setAttribute("aria-hidden", "true");
   return sign;
+}
+
+/** Write the keys that do the same as a button on it. */
+export function sign(button, keys) {
+  const given = keys.filter(Boolean).map((key) => key.toUpperCase());
+  for (const key of given) button.append(make("kbd", "", key));
+  if (given.length) button.setAttribute("aria-keyshortcuts", given.join(" "));
+  for (const drawn of button.querySelectorAll("kbd")) drawn.setAttribute("aria-hidden", "true");
 }
 
 export function bar(element, value, most) {

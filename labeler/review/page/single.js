@@ -51,8 +51,8 @@ export class Single {
   }
 
   open() {
-    const { view, letters, outbox } = this.page;
-    view.build(this.batch, letters);
+    const { view, classKeys, outbox } = this.page;
+    view.build(this.batch, classKeys);
     const { unsent } = outbox;
     for (const item of this.batch.items) view.strip.draw(this.batch, item, unsent.has(item.sha256));
     this.page.begin();
@@ -162,9 +162,10 @@ export class Single {
     const { batch, page } = this;
     if (!page.labelling || this.picture?.dataset.state !== "ready") return null;
     const { classes } = batch;
-    const right = batch.suggested(batch.current) ?? classes[0];
-    const left = classes.length === 2 ? { label: classes.find((name) => name !== right) } : null;
-    return { classes, right: { label: right }, left, up: { skip: true } };
+    const two = classes.length === 2; // of more, none but the suggested one is meant by a direction
+    const right = batch.suggested(batch.current) ?? (two ? classes[0] : null);
+    const left = two ? { label: classes.find((name) => name !== right) } : null;
+    return { classes, right: right === null ? null : { label: right }, left, up: { skip: true } };
   }
 
   swiped({ label }) {

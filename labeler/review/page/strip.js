@@ -1,7 +1,7 @@
 // The film strip: every image of the batch, its state by ring, shape, letter and words.
 
 import { address } from "./images.js";
-import { COLOURS, colour, make, shape } from "./parts.js";
+import { colour, make, shape } from "./parts.js";
 import { word } from "./words.js";
 
 export class Strip {
@@ -10,9 +10,12 @@ export class Strip {
     this.list = parts["strip-list"];
     this.entries = [];
     this.current = null;
+    this.keys = [];
   }
 
-  build(batch) {
+  /** @param keys of each class: the first of them is the sign on an image that has it. */
+  build(batch, keys) {
+    this.keys = keys;
     this.entries = batch.items.map((item) => thumb(item));
     this.list.replaceChildren(...this.entries.map((entry) => entry.row));
     this.current = null;
@@ -29,7 +32,7 @@ export class Strip {
     button.dataset.class = sign.dataset.class = state;
     button.dataset.unsaved = String(unsaved);
     button.dataset.flagged = String(item.flagged);
-    badge.dataset.key = state === "skip" ? "?" : index >= 0 && index < COLOURS ? index + 1 : "";
+    badge.dataset.key = state === "skip" ? "?" : index >= 0 ? this.keys[index].find(Boolean)?.toUpperCase() ?? "" : "";
     const kind = state === "open" ? "strip.open" : state === "skip" ? "strip.skipped" : "strip.labelled";
     let text = word(kind, { n: item.number, label: item.answer?.label ?? "" });
     if (item.flagged) text += word("strip.flagged");

@@ -1,6 +1,7 @@
 // The Try tab: an image of one's own to the server, and what the model says of it.
 
 import { make, parts, percent } from "./drawing.js";
+import { colour } from "./parts.js";
 import { begin, word, wordOr } from "./words.js";
 
 const MAX_BYTES = 20 * 1024 * 1024;
@@ -82,7 +83,7 @@ function shown(p) {
 function share(name, p, index) {
   const value = make("dd", shown(p));
   const bar = make("span", "", "lb-share-bar");
-  bar.dataset.class = String((index % 9) + 1);
+  bar.dataset.class = colour(index);
   bar.style.setProperty("--share", `${100 * p}%`);
   value.prepend(bar);
   return [make("dt", name), value];

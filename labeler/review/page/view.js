@@ -1,6 +1,6 @@
 // Drawing one image at a time, and the line above it. What comes from the server or a person is set as text.
 
-import { bar, colour, COLOURS, make, partsOf, percent, shape } from "./parts.js";
+import { bar, colour, make, partsOf, percent, shape, sign } from "./parts.js";
 import { Strip } from "./strip.js";
 import { word, wordOr } from "./words.js";
 
@@ -44,17 +44,17 @@ export class View {
 
   // ------------------------------------------------------------------------------------------------- per batch
 
-  /** Build what stays the same for a whole batch: class buttons and film strip. */
-  build(batch, letters) {
+  /** Build what stays the same for a whole batch: class buttons and film strip. @param keys of each class. */
+  build(batch, keys) {
     const names = batch.classes.join("\n");
     if (names !== this.names) {
       this.names = names;
-      this.buttons = batch.classes.map((name, index) => classButton(name, index, letters[index]));
+      this.buttons = batch.classes.map((name, index) => classButton(name, index, keys[index]));
       this.parts.classes.replaceChildren(...this.buttons);
-      this.parts["last-key"].textContent = Math.min(COLOURS, batch.classes.length);
-      this.parts["class-letters"].textContent = letters.filter(Boolean).join(" ").toUpperCase();
+      this.parts["last-key"].textContent = keys.findLast(([digit]) => digit)[0];
+      this.parts["class-letters"].textContent = keys.map(([, letter]) => letter.toUpperCase()).filter(Boolean).join(" ");
     }
-    this.strip.build(batch);
+    this.strip.build(batch, keys);
   }
 
   // ------------------------------------------------------------------------------------------------- per image
@@ -154,15 +154,12 @@ function sayOf(batch, item) {
   return { heading: word("suggest.heading"), label: item.predicted, text, share, why };
 }
 
-function classButton(name, index, letter) {
+function classButton(name, index, keys) {
   const button = make("button", "lb-class");
   button.type = "button";
   button.dataset.do = "choose";
   button.dataset.index = index;
   button.append(shape(colour(index)), make("span", "lb-name", name), make("kbd", "lb-enter", word("answers.enter")));
-  const keys = [index < COLOURS ? String(index + 1) : "", letter.toUpperCase()].filter(Boolean);
-  for (const key of keys) button.append(make("kbd", "", key));
-  if (keys.length) button.setAttribute("aria-keyshortcuts", keys.join(" "));
-  for (const sign of button.querySelectorAll("kbd")) sign.setAttribute("aria-hidden", "true");
+  sign(button, keys);
   return button;
 }

@@ -1,0 +1,89 @@
+"""The labels in force with where each came from, for taking them out. Functions take a session and never commit."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from labeler.record import images, queries
+from labeler.record.tables import Annotator, DecisionRow, Image, ModelVersion, ProposalRow, Round
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One labelled image.
+
+    Attributes:
+        path: workspace-relative POSIX path; where it was last seen when ``missing``.
+        annotator: whose decision counts: a person, the oracle, the agreement of several, or ``files``.
+        decided_at: UTC; None where no decision is on record.
+        round: number of the round it was decided in, None for labels that came with the files.
+        probability, uncertainty, predicted, model: what which model said when the image was proposed in that round;
+            None before a first model and outside rounds.
+        elapsed_ms: milliseconds the image was on screen, when known.
+    """
+
+    path: str
+    sha256: str
+    split: str
+    label: str
+    missing: bool
+    annotator: str | None
+    decided_at: dt.datetime | None
+    round: int | None
+    probability: float | None
+    uncertainty: float | None
+    predicted: str | None
+    model: str | None
+    elapsed_ms: int | None
+
+
+def in_force(session: Session) -> list[Labelled]:
+    """Every labelled image with the decision its label comes from, ordered by SHA-256."""
+    rows = list(session.scalars(select(Image).where(Image.label.is_not(None)).order_by(Image.sha256)))
+    people = {row.id: row.name for row in session.scalars(select(Annotator))}
+    return [labelled for block in images.blocks(rows) for labelled in _block(session, list(block), people)]
+
+
+def _block(session: Session, rows: list[Image], people: dict[int, str]) -> Iterator[Labelled]:
+    decisions = queries.decisions_in_force(session, [row.id for row in rows])
+    proposed = _proposed(session, decisions)
+    for row in rows:
+        decision = decisions.get(row.id)
+        number, proposal, model = proposed.get(row.id, (None, None, None))
+        yield Labelled(
+            path=row.path,
+            sha256=row.sha256,
+            split=row.split,
+            label=row.label or "",
+            missing=row.missing,
+            annotator=people[decision.annotator_id] if decision is not None else None,
+            decided_at=decision.created_at if decision is not None else None,
+            round=number,
+            probability=proposal.probability if proposal is not None else None,
+            uncertainty=proposal.uncertainty if proposal is not None else None,
+            predicted=proposal.predicted if proposal is not None else None,
+            model=model,
+            elapsed_ms=decision.elapsed_ms if decision is not None else None,
+        )
+
+
+def _proposed(
+    session: Session, decisions: dict[int, DecisionRow]
+) -> dict[int, tuple[int, ProposalRow | None, str | None]]:
+    """Image -> number of the round it was decided in, its proposal there, and the model that made it."""
+    query = select(Round.id, Round.number, ModelVersion.name)
+    query = query.outerjoin(ModelVersion, ModelVersion.id == Round.model_version_id)
+    wanted = {decision.round_id for decision in decisions.values() if decision.round_id is not None}
+    rounds = {row[0]: (row[1], row[2]) for row in session.execute(query.where(Round.id.in_(wanted)))}
+    rows = select(ProposalRow).where(ProposalRow.image_id.in_(decisions), ProposalRow.round_id.in_(wanted))
+    proposals = {(row.round_id, row.image_id): row for row in session.scalars(rows)}
+    return {
+        image: (rounds[decision.round_id][0], proposals.get((decision.round_id, image)), rounds[decision.round_id][1])
+        for image, decision in decisions.items()
+        if decision.round_id in rounds
+    }
