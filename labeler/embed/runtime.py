@@ -17,18 +17,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import queue
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from labeler import faults
-from labeler.domain import LabelerError, Progress, WeightsUnavailable
+from labeler.domain import Progress
+from labeler.embed import heavy
 from labeler.embed.backbones import INT8, Backbone
 from labeler.embed.efficientnet_lite import PIXEL_MEAN, PIXEL_SCALE
 from labeler.pool.disk import make_folder, sync_folder
@@ -213,24 +211,4 @@ def _convert(backbone: Backbone, file: Path, progress: Callable[[Progress], None
 
 def _run_converter(backbone: Backbone, out: Path) -> None:
     job: dict[str, Any] = dataclasses.asdict(backbone) | {"out": str(out)}
-    root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    # -P: a keras.py that happens to lie in the current folder must not be imported.
-    command = [sys.executable, "-P", "-m", "labeler.embed.convert", json.dumps(job)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode == 0:
-        return
-    with contextlib.suppress(ValueError, IndexError, KeyError):
-        said = json.loads(done.stdout.strip().splitlines()[-1])
-        error = WeightsUnavailable if said["kind"] == "weights" else LabelerError
-        raise error(said["what"], said["remedy"])
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    raise LabelerError(
-        f"{backbone.name} could not be prepared (exit code {done.returncode}): {last[:300]}",
-        "check the free disk space and memory, then try again",
-    )
+    heavy.run("labeler.embed.convert", job, f"{backbone.name} could not be prepared")

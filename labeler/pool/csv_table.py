@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from labeler.domain import LabelerError
-from labeler.pool.disk import sync_folder
-from labeler.pool.names import TEMP_PREFIX, shown
+from labeler.pool.disk import replacing
+from labeler.pool.names import shown
 
 _COLUMNS: Mapping[str, str] = {
     "path": "path",
@@ -103,24 +101,13 @@ def write_csv(file: Path, rows: Iterable[Sequence[str]], *, header: Sequence[str
     Raises:
         LabelerError: the file cannot be written.
     """
-    temporary = file.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}")
     count = 0
-    try:
-        with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header)
-            for row in rows:
-                writer.writerow([_guarded(cell) for cell in row])
-                count += 1
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-        sync_folder(file.parent)
-    except OSError as error:
-        raise LabelerError(f"{shown(file)} cannot be written: {error.strerror}", "choose another place") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with replacing(file) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([_guarded(cell) for cell in row])
+            count += 1
     return count
 
 

@@ -8,10 +8,12 @@ import hashlib
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from labeler import faults
-from labeler.domain import MoveError
+from labeler.domain import LabelerError, MoveError
 from labeler.pool.names import TEMP_PREFIX, candidates, shown
 
 _CHUNK = 1 << 20
@@ -49,6 +51,30 @@ def sync_file(file: Path) -> None:
     """Put a file's bytes on the disk before anything relies on them."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[TextIO]:
+    """A stream of UTF-8 text that becomes ``file`` when the ``with`` ends well, whole or not at all.
+
+    File names that are no UTF-8 are written with escapes; line ends as they are given.
+
+    Raises:
+        LabelerError: the file cannot be written.
+    """
+    temporary = file.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}")
+    try:
+        with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+        sync_folder(file.parent)
+    except OSError as error:
+        raise LabelerError(f"{shown(file)} cannot be written: {error.strerror}", "choose another place") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def make_folder(folder: Path) -> None:

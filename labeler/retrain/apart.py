@@ -12,7 +12,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.domain import LabelerError, NotTrainable, Progress, WeightsUnavailable
+from labeler.embed import heavy
 from labeler.embed.backbones import Backbone
 from labeler.rank.features import FeatureMap
 from labeler.settings import Settings
@@ -125,18 +125,10 @@ def _write(job: Job, folder: Path) -> None:
 
 def _run(folder: Path, progress: Report) -> tuple[int, str, dict[str, str] | None]:
     """Exit code, last line on stderr, and the error the child put into words."""
-    root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
-    }
-    # -P: a keras.py that happens to lie in the current folder must not be imported.
-    command = [sys.executable, "-P", "-m", "labeler.retrain.child", os.fspath(folder), str(os.getpid())]
+    command = heavy.command("labeler.retrain.child", os.fspath(folder), str(os.getpid()))
     said: dict[str, str] | None = None
     with (folder / "stderr.txt").open("w+", encoding="utf-8", errors="replace") as noise:
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=noise, text=True)
+        child = subprocess.Popen(command, env=heavy.environment(), stdout=subprocess.PIPE, stderr=noise, text=True)
         try:
             for line in child.stdout or ():
                 with contextlib.suppress(ValueError, KeyError, TypeError):

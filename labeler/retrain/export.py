@@ -7,12 +7,8 @@ not be found out by a user.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from labeler import faults
-from labeler.domain import LabelerError, Progress, WeightsUnavailable
+from labeler.domain import LabelerError, Progress
+from labeler.embed import heavy
 from labeler.embed.backbones import INT8, Backbone
 from labeler.pool.disk import sync_file, sync_folder
 from labeler.rank.head import QuickModel
@@ -175,27 +172,5 @@ def notes(backbone: Backbone, agreement: float | None) -> list[str]:
 
 def _run_child(job: Mapping[str, Any]) -> float | None:
     """Have the child write the model; returns how well it agrees."""
-    root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        "KERAS_BACKEND": "tensorflow",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    # -P: a keras.py that happens to lie in the current folder must not be imported.
-    command = [sys.executable, "-P", "-m", "labeler.retrain.export_formats", json.dumps(job)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
-    said: dict[str, Any] = {}
-    with contextlib.suppress(ValueError, IndexError):
-        said = json.loads(done.stdout.strip().splitlines()[-1])
-    if done.returncode == 0:
-        agreement = said["agreement"]
-        return float(agreement) if agreement is not None else None
-    if "what" in said:
-        error = WeightsUnavailable if said["kind"] == "weights" else LabelerError
-        raise error(said["what"], said["remedy"])
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    raise LabelerError(
-        f"the model could not be exported (exit code {done.returncode}): {last[:300]}",
-        "check the free disk space and memory, then try again",
-    )
+    agreement = heavy.run("labeler.retrain.export_formats", job, "the model could not be exported")["agreement"]
+    return float(agreement) if agreement is not None else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,7 @@ from urllib.parse import quote
 
 from labeler.domain import LabelerError, NothingToDo
 from labeler.pool.csv_table import write_csv
-from labeler.pool.disk import sync_folder
-from labeler.pool.names import TEMP_PREFIX
+from labeler.pool.disk import replacing
 from labeler.record import labels
 from labeler.record.labels import Labelled
 from labeler.record.store import Store
@@ -105,9 +102,11 @@ def export_labels(store: Store, classes: Sequence[str], out: Path, *, form: str,
     if form == "csv":
         write_csv(out, (_cells(_record(row).values()) for row in rows), header=COLUMNS)
     elif form == "jsonl":
-        _write_text(out, "".join(_json(_record(row)) + "\n" for row in rows))
+        with replacing(out) as stream:
+            stream.writelines(_json(_record(row)) + "\n" for row in rows)
     elif form == "label-studio":
-        _write_text(out, "[\n" + ",\n".join(_json(task(row, classes)) for row in rows) + "\n]\n")
+        with replacing(out) as stream:
+            stream.write("[\n" + ",\n".join(_json(task(row, classes)) for row in rows) + "\n]\n")
     else:
         raise LabelerError(f"there is no format {form!r} of labels", f"choose from {', '.join(LABEL_FORMATS)}")
     missing = sum(row.missing for row in rows)
@@ -192,7 +191,8 @@ def write_predictions(out: Path, rows: Sequence[Mapping[str, Any]], classes: Seq
     """
     out = Path(os.path.abspath(out))
     if out.suffix.casefold() == ".json":
-        _write_text(out, "[\n" + ",\n".join(_json(row) for row in rows) + "\n]\n")
+        with replacing(out) as stream:
+            stream.write("[\n" + ",\n".join(_json(row) for row in rows) + "\n]\n")
     else:
         header, table = prediction_table(rows, classes)
         write_csv(out, table, header=header)
@@ -212,20 +212,3 @@ def _cell(value: Any) -> str:
 
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _write_text(out: Path, text: str) -> None:
-    """Put a text in place whole or not at all; file names that are no UTF-8 are written with escapes."""
-    temporary = out.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}")
-    try:
-        with temporary.open("x", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(out)
-        sync_folder(out.parent)
-    except OSError as error:
-        raise LabelerError(f"{out} cannot be written: {error.strerror}", "choose another place") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

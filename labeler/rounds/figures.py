@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from labeler.domain import UnknownName
+from labeler.domain import JobState, UnknownName
 from labeler.rank import stopping
-from labeler.record import statistics
+from labeler.record import jobs, models, statistics
 from labeler.record.statistics import Measured, Shown
 from labeler.record.store import Session, Store
 from labeler.record.tables import Ranking
 from labeler.retrain import evaluate
 from labeler.rounds import views
+from labeler.rounds.handout import FINETUNE_JOB
+from labeler.rounds.networks import FINETUNE
+from labeler.rounds.version_files import CONTEST
 from labeler.settings import Settings
 from labeler.workspace import WorkspacePaths
 
@@ -45,8 +48,25 @@ def model(store: Store, settings: Settings, paths: WorkspacePaths) -> dict[str, 
             "reliability": reliability(mine),
             "uncertainty": uncertainty(statistics.rankings(session, RANKINGS)),
             "rounds": rounds(session),
+            "refreshes": refreshes(session),
             "stopping": stop(measured, found["pool"]),
         }
+
+
+def refreshes(session: Session) -> dict[str, Any]:
+    """The tries to refresh the backbone, newest first, with how their contests ended; and the one under way."""
+    job = jobs.last(session, FINETUNE_JOB)
+    busy = job is not None and job.state in (JobState.QUEUED.value, JobState.RUNNING.value)
+    tries = []
+    for version in reversed(models.every(session, removed=True)):
+        said = version.settings.get(CONTEST)
+        if version.kind != FINETUNE or not said:
+            continue
+        state = "adopted" if said["adopted"] else "won" if said["won"] else "lost"
+        shown = {name: said[name] for name in ("champion", "challenger", "reason")}
+        tries.append({"model": version.name, "labelled": version.labelled, "state": state, **shown})
+    under_way = {"progress": job.progress, "message": job.message} if job is not None and busy else None
+    return {"under_way": under_way, "tries": tries}
 
 
 # -------------------------------------------------------------------------------------------------------- curve

@@ -228,7 +228,7 @@ def challenge(learner: Learner, tensorboard: Path | None = None) -> ModelVersion
 
 
 def _recipe(learner: Learner) -> dict[str, Any]:
-    wanted = ("epochs", "batch", "learning_rate", "optimizer", "hold_out", "patience", "class_weights", "views")
+    wanted = ("epochs", "batch", "learning_rate", "optimizer", "class_weights", "views")
     values = asdict(learner.settings)
     return {name: value for name, value in values.items() if name in wanted or name.startswith("augment_")}
 

@@ -302,6 +302,18 @@ def test_the_next_challenger_starts_from_the_frozen_backbone_again(
         assert in_use(ws).name == champion.name
 
 
+def test_the_model_tab_tells_of_the_try(tuned: Path) -> None:
+    with Workspace.open(tuned) as ws:
+        found = ws.figures()["refreshes"]
+        assert found["under_way"] is None
+        (row,) = found["tries"]
+        assert (row["model"], row["state"]) == (in_use(ws).name, "adopted")
+        assert row["reason"].startswith("better")
+        with ws.store.write() as session:
+            jobs.queue(session, "finetune", {"labelled": 1, "reason": "asked for"})
+        assert ws.figures()["refreshes"]["under_way"] == {"progress": 0.0, "message": ""}
+
+
 def test_going_back_is_one_call(tuned: Path, story: Story, truth: Path) -> None:
     with Workspace.open(story.champion) as before:
         earlier = said(before, truth)

@@ -16,7 +16,7 @@ export async function mount(element, channel) {
   follow(channel, (figures) => {
     places.none.hidden = figures.model !== null;
     places.facts.replaceChildren(...overview(figures));
-    const drawn = { stopping, curve, confusion, reliability, uncertainty, classes, rounds };
+    const drawn = { stopping, curve, confusion, reliability, uncertainty, classes, refreshes, rounds };
     for (const [name, draw] of Object.entries(drawn)) places[name].replaceChildren(...[draw(figures)].flat());
   });
 }
@@ -193,6 +193,18 @@ function bar(share, index) {
   full.style.setProperty("--share", `${100 * share}%`);
   made.append(full, percent(share, 0));
   return made;
+}
+
+/** The tries to refresh the backbone; nothing before the first. */
+function refreshes({ refreshes: { under_way: job, tries } }) {
+  const made = [];
+  if (job) made.push(make("p", word("model.refreshing", { share: percent(job.progress), message: job.message }), "lb-soft"));
+  if (tries.length === 0) return made;
+  const rows = tries.map(({ model, labelled, state, champion, challenger, reason }) => [
+    model, count(labelled), word(`refresh.${state}`), percent(champion), percent(challenger), reason,
+  ]);
+  const head = ["current", "labels", "state", "champion", "challenger", "why"].map((title) => word(`model.${title}`));
+  return [...made, table(word("model.refreshes"), head, rows, {})];
 }
 
 function rounds({ rounds: list }) {

@@ -1,0 +1,67 @@
+"""Programs of ours that load TensorFlow, run as children: its half gigabyte stays out of the process that labels."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labeler.domain import LabelerError, WeightsUnavailable
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command line of a module of ours.
+
+    -P: a keras.py that happens to lie in the current folder must not be imported.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """What such a child needs around it: this package, Keras on TensorFlow, quiet, and the processor alone."""
+    root = str(Path(__file__).resolve().parents[2])
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+
+
+def run(module: str, job: Mapping[str, Any], failed: str) -> dict[str, Any]:
+    """Run a module with a job as its one argument, JSON, to its end.
+
+    Args:
+        failed: what to say when it died without a word, e.g. ``the model could not be exported``.
+
+    Returns:
+        The JSON object on the last line of its stdout; empty where there is none.
+
+    Raises:
+        WeightsUnavailable, LabelerError: what the child said (``kind``, ``what``, ``remedy``), or that it died.
+    """
+    done = subprocess.run(
+        command(module, json.dumps(job)),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    said: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, IndexError):
+        said = json.loads(done.stdout.strip().splitlines()[-1])
+    if done.returncode == 0:
+        return said
+    if "what" in said:
+        error = WeightsUnavailable if said.get("kind") == "weights" else LabelerError
+        raise error(said["what"], said["remedy"])
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    raise LabelerError(
+        f"{failed} (exit code {done.returncode}): {last[:300]}", "check the free disk space and memory, then try again"
+    )
