@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labeler import console
-from labeler.cli_options import DatabaseOption, JsonOption, WorkspaceOption
+from labeler.cli_options import DatabaseOption, JsonOption, WorkspaceOption, record
 
 if TYPE_CHECKING:
     from labeler.record.store import Store
@@ -278,17 +278,8 @@ def _opened(
     context: typer.Context, workspace: Path | None, database: str | None
 ) -> Iterator[tuple[Store, WorkspacePaths, Settings]]:
     """Record, places and settings of the workspace that was named, also before the command."""
-    from labeler.record.store import Store, sqlite_url
-    from labeler.settings import load
-    from labeler.workspace import find
-
-    paths = find(_asked(context, "workspace", workspace))
-    settings = load(paths.root)
-    store = Store(_asked(context, "database", database) or settings.database or sqlite_url(paths.database))
-    try:
-        yield store, paths, settings
-    finally:
-        store.close()
+    with record(_asked(context, "workspace", workspace), _asked(context, "database", database)) as found:
+        yield found
 
 
 def _asked(context: typer.Context, option: str, given: Any) -> Any:

@@ -12,7 +12,10 @@ import typer
 from labeler import console
 
 if TYPE_CHECKING:
+    from labeler.record.store import Store
     from labeler.rounds import Workspace
+    from labeler.settings import Settings
+    from labeler.workspace import WorkspacePaths
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -51,6 +54,22 @@ def choice(option: str, value: str, choices: tuple[str, ...]) -> None:
 def given_before_the_command() -> Path | None:
     """``labeler -w DIR round`` means the same as ``labeler round -w DIR``."""
     return _before.get("workspace")
+
+
+@contextmanager
+def record(workspace: Path | None, database: str | None) -> Iterator[tuple[Store, WorkspacePaths, Settings]]:
+    """Record, places and settings of a workspace, for commands that need no engine."""
+    from labeler.record.store import Store, sqlite_url
+    from labeler.settings import load
+    from labeler.workspace import find
+
+    paths = find(workspace or given_before_the_command())
+    settings = load(paths.root)
+    store = Store(database or settings.database or sqlite_url(paths.database))
+    try:
+        yield store, paths, settings
+    finally:
+        store.close()
 
 
 @contextmanager

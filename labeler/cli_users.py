@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from labeler import console
-from labeler.cli_options import DatabaseOption, JsonOption, WorkspaceOption
+from labeler.cli_options import DatabaseOption, JsonOption, WorkspaceOption, record
 from labeler.domain import LabelerError
-
-if TYPE_CHECKING:
-    from labeler.record.store import Store
 
 app = typer.Typer(
     help="Accounts of the review page. As soon as there is one, everybody signs in.",
@@ -36,7 +30,6 @@ class PasswordError(LabelerError):
 
 @app.command()
 def add(
-    context: typer.Context,
     name: NameArgument,
     admin: Annotated[bool, typer.Option("--admin", help="Make the person an administrator.")] = False,
     password_stdin: StdinOption = False,
@@ -48,7 +41,7 @@ def add(
     """Make an account. The first one is an administrator's."""
     from labeler.record import accounts
 
-    with _record(context, workspace, database) as store:
+    with record(workspace, database) as (store, _, _):
         name = accounts.check_name(name)
         hashed = accounts.hash_password(_password(name, password_stdin))
         with store.write() as session:
@@ -65,7 +58,6 @@ def add(
 
 @app.command("list")
 def list_(
-    context: typer.Context,
     workspace: WorkspaceOption = None,
     database: DatabaseOption = None,
     json: JsonOption = False,
@@ -74,7 +66,7 @@ def list_(
     """Show every account: its role, in how many browsers it is signed in, what it has decided."""
     from labeler.record import accounts
 
-    with _record(context, workspace, database) as store, store.read() as session:
+    with record(workspace, database) as (store, _, _), store.read() as session:
         rows = accounts.listed(session)
     if json:
         shown = [
@@ -97,7 +89,6 @@ def list_(
 
 @app.command()
 def remove(
-    context: typer.Context,
     name: NameArgument,
     workspace: WorkspaceOption = None,
     database: DatabaseOption = None,
@@ -107,7 +98,7 @@ def remove(
     """Take an account away and sign the person out; the decisions stay."""
     from labeler.record import accounts
 
-    with _record(context, workspace, database) as store, store.write() as session:
+    with record(workspace, database) as (store, _, _), store.write() as session:
         accounts.remove(session, name)
         left = len(accounts.listed(session))
     if json:
@@ -120,7 +111,6 @@ def remove(
 
 @app.command()
 def passwd(
-    context: typer.Context,
     name: NameArgument,
     password_stdin: StdinOption = False,
     workspace: WorkspaceOption = None,
@@ -131,7 +121,7 @@ def passwd(
     """Change a password; the person signs in anew in every browser."""
     from labeler.record import accounts
 
-    with _record(context, workspace, database) as store:
+    with record(workspace, database) as (store, _, _):
         with store.read() as session:
             accounts.require(session, name)
         hashed = accounts.hash_password(_password(name, password_stdin))
@@ -141,21 +131,6 @@ def passwd(
         console.print_json({"changed": name})
     elif not quiet:
         print(f"The password of {name} is changed.")
-
-
-@contextmanager
-def _record(context: typer.Context, workspace: Path | None, database: str | None) -> Iterator[Store]:
-    """The record of the workspace that was named, also before the command as in ``labeler -w DIR users list``."""
-    from labeler.record.store import Store, sqlite_url
-    from labeler.settings import load
-    from labeler.workspace import find
-
-    paths = find(workspace or context.find_root().params.get("workspace"))
-    store = Store(database or load(paths.root).database or sqlite_url(paths.database))
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _password(name: str, from_stdin: bool) -> str:

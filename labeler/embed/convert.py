@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labeler.domain import LabelerError, WeightsUnavailable
+from labeler.domain import LabelerError
+from labeler.embed import heavy
 from labeler.embed.backbones import INT8, Backbone, Part
 from labeler.embed.efficientnet_lite import PIXEL_MEAN, PIXEL_SCALE
 from labeler.embed.networks import keras_model
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FAILED = 3
 CALIBRATION_IMAGES = 20
 
 
@@ -33,9 +33,8 @@ def main(job: str) -> int:
         fields["parts"] = tuple(Part(**part) for part in fields["parts"])
         out.write_bytes(convert(Backbone(**fields)))
     except LabelerError as error:
-        kind = "weights" if isinstance(error, WeightsUnavailable) else "other"
-        print(json.dumps({"kind": kind, "what": error.what, "remedy": error.remedy}))
-        return FAILED
+        print(heavy.in_words(error))
+        return heavy.FAILED
     return 0
 
 

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labeler.domain import LabelerError, WeightsUnavailable
+from labeler.domain import LabelerError, NotTrainable, WeightsUnavailable
+
+FAILED = 3  # the exit code of a child that has said why
+KINDS: Mapping[str, type[LabelerError]] = {"weights": WeightsUnavailable, "labels": NotTrainable}
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -33,6 +36,17 @@ def environment() -> dict[str, str]:
     }
 
 
+def in_words(error: LabelerError) -> str:
+    """The line in which a child says what went wrong; :func:`error_of` makes an error of it again."""
+    kind = next((name for name, known in KINDS.items() if isinstance(error, known)), "other")
+    return json.dumps({"kind": kind, "what": error.what, "remedy": error.remedy})
+
+
+def error_of(said: Mapping[str, Any]) -> LabelerError:
+    """The error a child put into words."""
+    return KINDS.get(str(said.get("kind")), LabelerError)(said["what"], said["remedy"])
+
+
 def run(module: str, job: Mapping[str, Any], failed: str) -> dict[str, Any]:
     """Run a module with a job as its one argument, JSON, to its end.
 
@@ -43,7 +57,7 @@ def run(module: str, job: Mapping[str, Any], failed: str) -> dict[str, Any]:
         The JSON object on the last line of its stdout; empty where there is none.
 
     Raises:
-        WeightsUnavailable, LabelerError: what the child said (``kind``, ``what``, ``remedy``), or that it died.
+        WeightsUnavailable, LabelerError: what the child said (:func:`in_words`), or that it died.
     """
     done = subprocess.run(
         command(module, json.dumps(job)),
@@ -59,8 +73,7 @@ def run(module: str, job: Mapping[str, Any], failed: str) -> dict[str, Any]:
     if done.returncode == 0:
         return said
     if "what" in said:
-        error = WeightsUnavailable if said.get("kind") == "weights" else LabelerError
-        raise error(said["what"], said["remedy"])
+        raise error_of(said)
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     raise LabelerError(
         f"{failed} (exit code {done.returncode}): {last[:300]}", "check the free disk space and memory, then try again"

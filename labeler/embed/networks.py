@@ -14,6 +14,7 @@ RANDOM_SEED = 0
 DOWNLOAD_STALL_S = 20.0
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CUT = "cut"
 _APPLICATIONS = {
     "mobilenet_v2": "MobileNetV2",
     "resnet50": "ResNet50",
@@ -56,7 +57,7 @@ def halves(backbone: Backbone) -> tuple[Any, Any]:
     import keras
 
     model, name = keras_model(backbone), cut_layer(backbone)
-    core = next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
+    core = _core(model)
     if core is None:
         activations = model.get_layer(name).output
         return keras.Model(model.input, activations), keras.Model(activations, model.output)
@@ -64,6 +65,25 @@ def halves(backbone: Backbone) -> tuple[Any, Any]:
     activations = core.get_layer(name).output
     lower = keras.Model(core.input, activations)(scaled(pixel_mode(backbone), pixels))
     return keras.Model(pixels, lower), keras.Model(activations, {backbone.parts[-1].name: core.output})
+
+
+def with_cut(backbone: Backbone) -> Any:
+    """:func:`keras_model` with one output more: ``cut``, the activations where fine-tuning begins."""
+    import keras
+
+    model, name = keras_model(backbone), cut_layer(backbone)
+    core = _core(model)
+    if core is None:
+        return keras.Model(model.input, {**model.output, CUT: model.get_layer(name).output})
+    forked = keras.Model(core.input, {CUT: core.get_layer(name).output, backbone.parts[-1].name: core.output})
+    return keras.Model(model.input, forked(scaled(pixel_mode(backbone), model.inputs[0])))
+
+
+def _core(model: Any) -> Any:
+    """The network of keras.applications inside a model; None where the layers stand in the model itself."""
+    import keras
+
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), None)
 
 
 def _trained(file: Path) -> Any:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from labeler.domain import LabelerError
 from labeler.pool.disk import replacing
@@ -44,6 +43,26 @@ def is_table(file: Path) -> bool:
     return file.suffix.casefold() == ".csv" and not os.path.isdir(file)  # noqa: PTH112 (Path.is_dir raises for an impossible name)
 
 
+def lines(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every line of a UTF-8 CSV that is not blank, with or without a byte-order mark.
+
+    Raises:
+        LabelerError: unreadable, not UTF-8, or no CSV.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, cells
+    except OSError as error:
+        raise LabelerError(f"{shown(file)} cannot be read: {error.strerror}", "give a readable CSV") from None
+    except UnicodeDecodeError:
+        raise LabelerError(f"{shown(file)} is not UTF-8 text", "save it as CSV UTF-8") from None
+    except csv.Error as error:
+        raise LabelerError(f"{shown(file)} is not a CSV: {error}", "save it as CSV UTF-8") from None
+
+
 def read_rows(file: Path) -> Iterator[Row]:
     """The rows of a UTF-8 CSV, with or without a byte-order mark and a header.
 
@@ -54,23 +73,8 @@ def read_rows(file: Path) -> Iterator[Row]:
     Raises:
         LabelerError: unreadable, not UTF-8, no CSV, a row without path, or an impossible path.
     """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            yield from _parsed(file, stream)
-    except OSError as error:
-        raise LabelerError(f"{shown(file)} cannot be read: {error.strerror}", "give a readable CSV") from None
-    except UnicodeDecodeError:
-        raise LabelerError(f"{shown(file)} is not UTF-8 text", "save it as CSV UTF-8") from None
-    except csv.Error as error:
-        raise LabelerError(f"{shown(file)} is not a CSV: {error}", "save it as CSV UTF-8") from None
-
-
-def _parsed(file: Path, stream: TextIO) -> Iterator[Row]:
-    lines = csv.reader(stream, strict=True)
     columns: dict[str, int] | None = None
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
-            continue
+    for number, cells in lines(file):
         if columns is None:
             columns = _header(cells)
             if columns is not None:
@@ -79,8 +83,8 @@ def _parsed(file: Path, stream: TextIO) -> Iterator[Row]:
         values = {name: _plain(cells[at]) for name, at in columns.items() if at < len(cells)}
         path = values.get("path", "")
         if not path.strip() or "\0" in path:
-            raise LabelerError(f"{shown(file)}, line {lines.line_num} has no usable path", "correct or remove the line")
-        yield Row(lines.line_num, path, values.get("label", "").strip(), values.get("split", "").strip())
+            raise LabelerError(f"{shown(file)}, line {number} has no usable path", "correct or remove the line")
+        yield Row(number, path, values.get("label", "").strip(), values.get("split", "").strip())
 
 
 def _header(cells: Sequence[str]) -> dict[str, int] | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from labeler.rank.calibration import fit_temperature
 from labeler.rank.logistic import probabilities
 
 Float64 = npt.NDArray[np.float64]
@@ -61,5 +62,15 @@ class Readout:
         return self._average(head, logits)
 
     def _average(self, head: Float64, logits: Float64) -> Float64:
-        said: Float64 = probabilities(logits / self.temperature)
-        return (1.0 - self.share) * head + self.share * said
+        return average(head, logits, self.temperature, self.share)
+
+
+def average(head: Float64, logits: Float64, temperature: float, share: float = SHARE) -> Float64:
+    """Probabilities (N, C) of a head and logits (N, c) of a network as one."""
+    said: Float64 = probabilities(logits / temperature)
+    return (1.0 - share) * head + share * said
+
+
+def fitted_temperature(logits: Float64, y: npt.NDArray[np.integer]) -> float:
+    """The temperature of a network's held-out logits (n, c) for the class numbers (n,)."""
+    return fit_temperature(logits, (y[:, None] == np.arange(logits.shape[1])[None, :]).astype(np.float64))

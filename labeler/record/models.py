@@ -112,6 +112,12 @@ def every(session: Session, *, removed: bool = False) -> list[ModelVersion]:
     return list(session.scalars(query if removed else query.where(ModelVersion.removed_at.is_(None))))
 
 
+def count_present(session: Session) -> int:
+    """How many versions have their file."""
+    query = select(func.count()).select_from(ModelVersion).where(ModelVersion.removed_at.is_(None))
+    return session.scalar(query) or 0
+
+
 def mark_removed(session: Session, versions: Iterable[ModelVersion]) -> None:
     """Note that the files of these versions are of no use any more."""
     moment = now()

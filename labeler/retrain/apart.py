@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from labeler.domain import LabelerError, NotTrainable, Progress, WeightsUnavailable
+from labeler.domain import LabelerError, Progress
 from labeler.embed import heavy
 from labeler.embed.backbones import Backbone
 from labeler.rank.features import FeatureMap
@@ -29,10 +29,6 @@ from labeler.settings import Settings
 Report = Callable[[Progress], None] | None
 
 JOB, START, NETWORK, ARRAYS, FIGURES = "job.json", "start.npz", "network.keras", "arrays.npz", "figures.json"
-FAILED = 3
-ERRORS: Mapping[str, type[LabelerError]] = {
-    error.__name__: error for error in (LabelerError, NotTrainable, WeightsUnavailable)
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,8 +88,8 @@ def train(job: Job, folder: Path, progress: Report = None) -> Made:
     """
     _write(job, folder)
     ended, last, said = _run(folder, progress)
-    if ended == FAILED and said is not None:
-        raise ERRORS.get(said["kind"], LabelerError)(said["what"], said["remedy"])
+    if ended == heavy.FAILED and said is not None:
+        raise heavy.error_of(said)
     if ended != 0:
         raise LabelerError(
             f"the training ended with exit code {ended}: {last[:300]}", "check the free memory and disk, then try again"

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from labeler.domain import LabelerError, Progress
+from labeler.embed import heavy
 from labeler.embed.backbones import Backbone, Part
 from labeler.rank.features import FeatureMap
 from labeler.rank.readout import PART
@@ -32,9 +33,8 @@ def main(folder: Path, parent: int) -> int:
         job = json.loads((folder / apart.JOB).read_text(encoding="utf-8"))
         _train(job, folder, _reporter(channel))
     except LabelerError as error:
-        kind = type(error).__name__ if type(error).__name__ in apart.ERRORS else "LabelerError"
-        print(json.dumps({"kind": kind, "what": error.what, "remedy": error.remedy}), file=channel, flush=True)
-        return apart.FAILED
+        print(heavy.in_words(error), file=channel, flush=True)
+        return heavy.FAILED
     return 0
 
 
@@ -48,7 +48,7 @@ def _own_stdout() -> TextIO:
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY_S)
-    os._exit(apart.FAILED)
+    os._exit(heavy.FAILED)
 
 
 def _reporter(channel: TextIO) -> Callable[[Progress], None]:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labeler.domain import LabelerError, WeightsUnavailable
+from labeler.domain import LabelerError
+from labeler.embed import heavy
 from labeler.embed.backbones import Backbone, Part
 from labeler.embed.networks import keras_model
 from labeler.rank.head import QuickModel
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 FORMATS: Mapping[str, str] = {"keras": ".keras", "savedmodel": "", "litert": ".tflite", "onnx": ".onnx"}
 #: By how much a probability may differ from what the program itself says of the same pixels.
 TOLERANCE = 1e-3
-FAILED = 3
 _ONNX_OPSET = 17
 
 
@@ -44,9 +44,8 @@ def main(job: str) -> int:
         write(export_graph.whole(backbone, model), form, out)
         agreement = tried(out, form, backbone, model)
     except LabelerError as error:
-        kind = "weights" if isinstance(error, WeightsUnavailable) else "other"
-        print(json.dumps({"kind": kind, "what": error.what, "remedy": error.remedy}))
-        return FAILED
+        print(heavy.in_words(error))
+        return heavy.FAILED
     print(json.dumps({"agreement": agreement}))
     return 0
 

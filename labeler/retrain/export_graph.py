@@ -14,13 +14,12 @@ from labeler.embed.backbones import Backbone
 from labeler.embed.networks import keras_model
 from labeler.rank.features import PLAIN
 from labeler.rank.head import QuickModel
+from labeler.retrain.layers import rooted
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 INPUT, OUTPUT = "image", "probability"
-_SMALLEST_NORM = 1e-6  # labeler.rank.features
 _HALF = 2048.0  # Pillow works with 22 bits: two halves of 11
 
 
@@ -132,21 +131,8 @@ def _vectors(activations: list[Any], model: QuickModel) -> Any:
 
     if model.features.recipe != PLAIN:
         parts = zip(activations, model.features.parts, strict=True)
-        activations = [_rooted(part, model.features.mean[start:stop], weight) for part, (start, stop, weight) in parts]
+        activations = [rooted(part, model.features.mean[start:stop], weight) for part, (start, stop, weight) in parts]
     return layers.Concatenate(name="vector")(activations) if len(activations) > 1 else activations[0]
-
-
-def _rooted(part: Any, mean: NDArray[np.float32], weight: float) -> Any:
-    """Root, centre, L2-normalise and weigh one part (:mod:`labeler.rank.features`)."""
-    import numpy as np
-    from keras import layers, ops
-
-    # The means are a layer's weights: as constants of an operation they would be 1,280 numbers of JSON.
-    centre = layers.BatchNormalization(epsilon=0.0, center=False, scale=False)
-    centred = centre(ops.sqrt(ops.relu(part)))
-    centre.set_weights([mean, np.ones_like(mean)])
-    norm = ops.sqrt(ops.sum(ops.square(centred), axis=1, keepdims=True))
-    return centred * (weight / ops.maximum(norm, _SMALLEST_NORM))
 
 
 def _probabilities(vectors: Any, model: QuickModel) -> Any:

@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from labeler.domain import Progress
 from labeler.embed.backbones import Backbone
 from labeler.embed.frozen_half import FrozenHalf
-from labeler.embed.networks import halves, keras_model
+from labeler.embed.networks import CUT, halves, with_cut
 from labeler.embed.service import thread_count
-from labeler.rank.calibration import fit_temperature, stratified_folds
+from labeler.rank.calibration import stratified_folds
 from labeler.rank.features import FeatureMap
 from labeler.rank.head import Head
-from labeler.rank.logistic import probabilities
-from labeler.rank.readout import PART
+from labeler.rank.readout import PART, average, fitted_temperature
 from labeler.retrain.augment import Augmentation, augmented
-from labeler.retrain.training import History, Recipe, fit, targets_of
+from labeler.retrain.layers import rooted
+from labeler.retrain.training import History, Recipe, fit
 from labeler.retrain.transfer import squares_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ FOLDS = 3
 #: What the cached activations may take; with more images they see fewer views.
 CACHE_BYTES = 1 << 30
 _FLOOR = 1e-6  # below it the root has no slope that a step could follow
-_SMALLEST_NORM = 1e-6
 _UNSEEN = 5.0  # by how much a class without a label starts below the others
 
 
@@ -203,12 +202,10 @@ def best_epoch(said: NDArray[np.float64], head: NDArray[np.float64], y: NDArray[
     Args:
         said: (epochs, n, c) logits; head: (n, C) probabilities; y: (n,) class numbers.
     """
-    targets = targets_of(y, binary=said.shape[-1] == 1)
-    one_hot = targets if said.shape[-1] == 1 else np.eye(said.shape[-1])[y]
     rows = np.arange(len(y))
     losses = []
     for logits in said:
-        together = 0.5 * head + 0.5 * probabilities(logits / fit_temperature(logits, one_hot.astype(np.float64)))
+        together = average(head, logits, fitted_temperature(logits, y))
         losses.append(-np.log(np.maximum(together[rows, y], 1e-6)).mean())
     return int(np.argmin(losses)) + 1
 
@@ -222,7 +219,7 @@ def trainable_top(lower: Any, upper: Any, backbone: Backbone, features: FeatureM
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
     vectors = [
-        _rooted(upper.output[part.name], features.mean[start:stop], weight)
+        rooted(upper.output[part.name], features.mean[start:stop], weight, floor=_FLOOR)
         for part, (start, stop, weight) in zip(backbone.parts, features.parts, strict=True)
     ]
     joined = keras.layers.Concatenate()(vectors) if len(vectors) > 1 else vectors[0]
@@ -246,18 +243,6 @@ def start_at(top: Any, head: Head) -> None:
         all_kernel[:, head.present], all_bias[head.present] = kernel, bias
         kernel, bias = all_kernel, all_bias
     top.get_layer(PART).set_weights([kernel, bias])
-
-
-def _rooted(part: Any, mean: NDArray[np.float32], weight: float) -> Any:
-    """The feature recipe of :mod:`labeler.rank.features` with a slope everywhere."""
-    import keras
-    from keras import ops
-
-    centre = keras.layers.BatchNormalization(epsilon=0.0, center=False, scale=False, trainable=False)
-    centred = centre(ops.sqrt(ops.relu(part) + _FLOOR))
-    centre.set_weights([mean, np.ones_like(mean)])
-    norm = ops.sqrt(ops.sum(ops.square(centred), axis=1, keepdims=True) + _SMALLEST_NORM**2)
-    return centred * (weight / norm)
 
 
 def activations(
@@ -297,24 +282,10 @@ def assembled(backbone: Backbone, top: Any) -> Any:
     """
     import keras
 
-    from labeler.embed.backbones import cut_layer
-
-    whole = keras_model(backbone)
-    core = next((layer for layer in whole.layers if isinstance(layer, keras.Model)), None)
+    whole = with_cut(backbone)
     branch = keras.Model(top.input, top.output, name=PART)
-    if core is None:
-        at_cut = whole.get_layer(cut_layer(backbone)).output
-        return keras.Model(whole.input, {**whole.output, PART: branch(at_cut)})
-    forked = keras.Model(core.input, {"cut": core.get_layer(cut_layer(backbone)).output, "pool": core.output})
-    outputs = forked(_scaled_entry(whole, backbone))
-    return keras.Model(whole.input, {backbone.parts[-1].name: outputs["pool"], PART: branch(outputs["cut"])})
-
-
-def _scaled_entry(whole: Any, backbone: Backbone) -> Any:
-    from labeler.embed.backbones import pixel_mode
-    from labeler.embed.networks import scaled
-
-    return scaled(pixel_mode(backbone), whole.inputs[0])
+    parts = {part.name: whole.output[part.name] for part in backbone.parts}
+    return keras.Model(whole.input, {**parts, PART: branch(whole.output[CUT])})
 
 
 class _Stages:

@@ -8,7 +8,6 @@ class names, the camera's own words (``IMG``, ``DSC``...) and names that are a h
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter, defaultdict
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.domain import LabelerError
+from labeler.pool import csv_table
 from labeler.pool.names import shown
 from labeler.retrain.evaluate import wilson
 
@@ -166,29 +166,16 @@ def _match(
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
     """Line number, path and group of every line that is not blank."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream, strict=True)
-            columns: tuple[int, int] | None = None
-            for cells in lines:
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if columns is None:
-                    columns, is_header = _columns(cells)
-                    if is_header:
-                        continue
-                values = [cells[at].strip() if at < len(cells) else "" for at in columns]
-                if not all(values) or "\0" in values[0]:
-                    raise LabelerError(
-                        f"{shown(file)}, line {lines.line_num} needs a path and a group", "correct or remove the line"
-                    )
-                yield lines.line_num, values[0], values[1]
-    except OSError as error:
-        raise LabelerError(f"{shown(file)} cannot be read: {error.strerror}", "give a readable CSV") from None
-    except UnicodeDecodeError:
-        raise LabelerError(f"{shown(file)} is not UTF-8 text", "save it as CSV UTF-8") from None
-    except csv.Error as error:
-        raise LabelerError(f"{shown(file)} is not a CSV: {error}", "save it as CSV UTF-8") from None
+    columns: tuple[int, int] | None = None
+    for number, cells in csv_table.lines(file):
+        if columns is None:
+            columns, is_header = _columns(cells)
+            if is_header:
+                continue
+        values = [cells[at].strip() if at < len(cells) else "" for at in columns]
+        if not all(values) or "\0" in values[0]:
+            raise LabelerError(f"{shown(file)}, line {number} needs a path and a group", "correct or remove the line")
+        yield number, values[0], values[1]
 
 
 def _columns(cells: Sequence[str]) -> tuple[tuple[int, int], bool]:

@@ -52,7 +52,8 @@ from labeler.rounds.explanation import Explanation
 from labeler.rounds.learning import Learner, Report
 from labeler.settings import Settings, load
 
-#: Model versions that the worker leaves besides those that are needed; the shell prunes when it is asked to.
+#: Newest model versions that the worker leaves besides those that are needed: with several people there is one for
+#: every ranking. The shell prunes when it is asked to.
 MODELS_KEPT = 50
 
 
@@ -305,7 +306,7 @@ class Workspace:
             if newest - made.last_decision_id >= (self.settings.retrain_after or self.settings.k):
                 jobs.queue(session, handout.REFRESH_JOB)
         tuning.ask_if_due(self.learner)
-        versions.prune(self.store, self.paths, keep=MODELS_KEPT)  # with several people there is one for every ranking
+        versions.prune_when_many(self.store, self.paths, keep=MODELS_KEPT)
         if not made.pool:
             return "the pool is empty: every image has its label"
         return f"{made.pool} images ranked by {made.strategy}"

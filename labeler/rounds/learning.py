@@ -20,6 +20,7 @@ from labeler.record.store import Store
 from labeler.record.tables import Evaluation, ModelVersion
 from labeler.retrain import evaluate
 from labeler.rounds import measures, networks, versioning
+from labeler.rounds.version_files import NETWORK
 from labeler.settings import Settings
 from labeler.workspace import WorkspacePaths
 
@@ -118,7 +119,7 @@ class Learner:
         Raises:
             LabelerError: another backbone than the settings describe.
         """
-        kept = version.settings.get("network")
+        kept = version.settings.get(NETWORK)
         backbone = networks.described(self.paths, kept) if kept else self.configured
         if backbone.key != version.backbone_key:
             raise LabelerError(f"the model {version.name} stands on {version.backbone_key}", "train again")

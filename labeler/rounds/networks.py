@@ -18,7 +18,6 @@ from labeler.embed.backbones import Backbone, Part
 from labeler.pool.disk import make_folder, sha256_of, sync_file, sync_folder
 from labeler.rank.features import FeatureMap
 from labeler.rank.head import Head, QuickModel
-from labeler.rank.logistic import probabilities
 from labeler.record.tables import ModelVersion
 from labeler.retrain import apart
 from labeler.rounds import versioning
@@ -157,8 +156,3 @@ def keep(learner: Learner, made: apart.Made, *, model: str, name: str, base: Bac
 def files_of(learner: Learner, refs: Sequence[ImageRef]) -> list[Path]:
     """Where the images lie."""
     return [learner.paths.absolute(ref.path) for ref in refs]
-
-
-def as_probabilities(logits: np.ndarray[Any, np.dtype[np.float64]], temperature: float) -> Any:
-    """Class probabilities (n, C) of a network's logits (n, c); c = 1 for two classes."""
-    return probabilities(logits / temperature)

@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from labeler import faults
 from labeler.domain import JobState, NotTrainable, Split
-from labeler.rank.calibration import fit_temperature, foldable
+from labeler.rank.calibration import foldable
 from labeler.rank.features import FeatureMap
 from labeler.rank.head import QuickModel
-from labeler.rank.readout import Readout
+from labeler.rank.readout import Readout, average, fitted_temperature
 from labeler.record import jobs, models
 from labeler.record.tables import ModelVersion, Round
 from labeler.retrain import apart, contest
@@ -60,14 +60,16 @@ def due(learner: Learner) -> str | None:
         if version is None:
             return None
         tried = models.newest_of_kind(session, FINETUNE)
-        metrics = models.latest_metrics(session, version.id)
     if tried is not None and tried.last_decision_id >= version.last_decision_id:
         return None if _overruled(version, tried) else _unfinished(tried)
     if settings.refresh == "finetune":
         return "asked for"
     before = tried.labelled if tried is not None else 0
-    error = expected_error(metrics)
-    if version.labelled < max(LEAST_LABELS, LABELS_APART * before) or error is None or error < LEAST_ERROR:
+    if version.labelled < max(LEAST_LABELS, LABELS_APART * before):
+        return None
+    with learner.store.read() as session:  # a large row: read only where it decides
+        error = expected_error(models.latest_metrics(session, version.id))
+    if error is None or error < LEAST_ERROR:
         return None
     return f"{version.labelled} labels, {before} at the last try, {100 * error:.1f} % errors expected"
 
@@ -201,7 +203,8 @@ def challenge(learner: Learner, tensorboard: Path | None = None) -> ModelVersion
     if len(validation) >= LEAST_VALIDATION:
         rows = judges.labelled
         truth = judges.y[rows]
-        blended = readout.blend(base.predict_proba(_base_columns(learner, judges.raw[rows])), _beside(made, readout))
+        heads = base.predict_proba(_base_columns(learner, judges.raw[rows]))
+        blended = average(heads, made.arrays["validation"], readout.temperature)
         outcome = contest.judge(truth, champion.predict_proba(judges.raw[rows]), blended, seed=settings.seed)
         ground = "validation"
     else:
@@ -210,7 +213,7 @@ def challenge(learner: Learner, tensorboard: Path | None = None) -> ModelVersion
         ours = champion.readout
         shas = [ref.sha256 for ref in refs]
         before = heads if ours is None else ours.blend_held_out(heads, material.raw[chosen], shas)
-        outcome = contest.judge(y, before, readout.blend(heads, _columns_of(readout)), seed=settings.seed)
+        outcome = contest.judge(y, before, average(heads, readout.held_out, readout.temperature), seed=settings.seed)
         ground = "cross-validation"
     challenger = _with_tuned_column(base, readout, networks.described(learner.paths, network).key)
     said = outcome.as_json() | {"champion_model": champion_version.name, "ground": ground, "adopted": False}
@@ -255,30 +258,15 @@ def _readout(learner: Learner, made: apart.Made, y: npt.NDArray[np.integer], sha
     held_out = made.arrays["held_out"]
     order = np.argsort(shas)
     start = learner.configured.dimension
-    targets = (y[:, None] == np.arange(held_out.shape[1])[None, :]).astype(np.float64)
     seen = np.array([list(bytes.fromhex(shas[at])) for at in order], dtype=np.uint8)
     stop = start + held_out.shape[1]
-    return Readout(start, stop, fit_temperature(held_out, targets), seen, held_out[order])
+    return Readout(start, stop, fitted_temperature(held_out, y), seen, held_out[order])
 
 
 def _held_out(model: QuickModel) -> Float64:
     if model.head.out_of_fold is None:
         raise NotTrainable("too few labels to hold any out", "label more images")
     return model.head.out_of_fold
-
-
-def _columns_of(readout: Readout) -> Float64:
-    """The held-out logits where a raw vector has them; the images stand in the order of their SHA-256 everywhere."""
-    beside = np.zeros((len(readout.held_out), readout.stop))
-    beside[:, readout.start :] = readout.held_out
-    return beside
-
-
-def _beside(made: apart.Made, readout: Readout) -> Float64:
-    logits = made.arrays["validation"]
-    beside = np.zeros((len(logits), readout.stop))
-    beside[:, readout.start :] = logits
-    return beside
 
 
 def _with_tuned_column(base: QuickModel, readout: Readout, key: str) -> QuickModel:
@@ -288,7 +276,9 @@ def _with_tuned_column(base: QuickModel, readout: Readout, key: str) -> QuickMod
     mean = np.concatenate([features.mean, np.zeros(columns, np.float32)])
     weights = np.concatenate([head.weights, np.zeros((columns, head.weights.shape[1]), np.float32)])
     bounds = (*features.parts, (readout.start, readout.stop, 0.0))
-    head = replace(head, weights=weights, out_of_fold=readout.blend(_held_out(base), _columns_of(readout)))
+    # The images stand in the order of their SHA-256 everywhere, here and in the readout.
+    held_out = average(_held_out(base), readout.held_out, readout.temperature)
+    head = replace(head, weights=weights, out_of_fold=held_out)
     return QuickModel(FeatureMap(mean, bounds), head, base.classes, key, readout)
 
 

@@ -13,6 +13,7 @@ from labeler.pool.disk import make_folder
 from labeler.rank.head import QuickModel
 from labeler.record import models, queries
 from labeler.record.tables import ModelVersion
+from labeler.rounds.version_files import DECISIONS, NETWORK
 
 if TYPE_CHECKING:
     from labeler.rounds.learning import Learner
@@ -78,16 +79,16 @@ def save(
         use: whether it takes over, unless a person chose another while it was trained.
     """
     settings = learner.settings
-    kept: dict[str, Any] = {"head_c": settings.head_c, "vectors": settings.vectors, "decisions": taken.decisions}
+    kept: dict[str, Any] = {"head_c": settings.head_c, "vectors": settings.vectors, DECISIONS: taken.decisions}
     with learner.store.read() as session:
         name = models.next_name(session)
         parent = models.in_use(session)
         began = session.get(ModelVersion, taken.began_with or 0)
     for base in (parent, began):  # where another took over meanwhile, the network is that of the one it began with
         if network is None and base is not None and base.backbone_key == model.backbone_key:
-            network = base.settings.get("network")
+            network = base.settings.get(NETWORK)
     if network is not None:
-        kept["network"] = dict(network)
+        kept[NETWORK] = dict(network)
     content = model.encoded()
     digest = hashlib.sha256(content).hexdigest()
     # Two processes may train at once: the digest keeps their files apart where the next number is the same.

@@ -226,6 +226,14 @@ def prune(store: Store, paths: WorkspacePaths, *, keep: int = KEEP) -> Removed:
     return Removed(tuple(version.name for version in going), freed, notes)
 
 
+def prune_when_many(store: Store, paths: WorkspacePaths, *, keep: int) -> None:
+    """:func:`prune` once there are twice as many as are kept: it looks at every version there ever was."""
+    with store.read() as session:
+        many = models.count_present(session) >= 2 * keep
+    if many:
+        prune(store, paths, keep=keep)
+
+
 def _superfluous(session: Session, keep: int) -> list[ModelVersion]:
     rows = models.every(session)
     current = models.in_use(session)
