@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from labeler import cli_models, cli_training, cli_users, console
+from labeler import cli_models, cli_pool, cli_simulate, cli_training, cli_users, console
 from labeler.cli_options import (
+    AuditOption,
     BackboneOption,
     DatabaseOption,
     JsonOption,
@@ -26,6 +27,7 @@ from labeler.cli_options import (
     given_before_the_command,
     opened,
     remember,
+    share,
 )
 from labeler.domain import LabelerError
 from labeler.version import __version__
@@ -138,6 +140,7 @@ def import_(
 def round(
     k: Annotated[int | None, typer.Option("--k", metavar="N", min=1, help="Images to propose.")] = None,
     strategy: Annotated[str | None, typer.Option(metavar="NAME", help="How to choose them.")] = None,
+    audit: AuditOption = None,
     oracle: Annotated[Path | None, typer.Option(metavar="TRUTH", help="Answer from a labelled folder or CSV.")] = None,
     oracle_noise: Annotated[float, typer.Option(metavar="SHARE", help="Share of wrong answers.")] = 0.0,
     oracle_skip: Annotated[float, typer.Option(metavar="SHARE", help="Share of skipped images.")] = 0.0,
@@ -156,7 +159,7 @@ def round(
     from labeler.oracle import Oracle
 
     chosen = {"backbone": backbone, "weights": weights, "precision": precision, "database": database, "model": model}
-    with opened(workspace, quiet, **chosen) as ws:
+    with opened(workspace, quiet, audit=share("--audit", audit), **chosen) as ws:
         annotator = None
         if oracle is not None:
             seeded = ws.settings.seed if seed is None else seed
@@ -241,6 +244,9 @@ def status(
     model = report["model"]
     print(f"model {model['name']}, {model['labelled']} labels, {model['backbone']}" if model else "no model yet")
     console.print_metrics(model["metrics"] if model else None)
+    print(f"  advice    {report['stopping']['sentence']}")
+    if report["sort"] is not None:
+        cli_pool.print_run(report["sort"])
     print(
         f"{report['quarantined']} set aside, {report['missing']} missing, {report['near_duplicates']} near-duplicates"
     )
@@ -292,9 +298,12 @@ app.command()(cli_training.train)
 app.command()(cli_training.evaluate)
 app.command()(cli_training.compare)
 app.command()(cli_training.predict)
+app.command()(cli_simulate.simulate)
 app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_models.app, name="models")
 app.command()(cli_models.export)
+app.command()(cli_pool.sort)
+app.command("review-labels")(cli_pool.review_labels)
 
 
 @app.command()

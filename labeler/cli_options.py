@@ -35,6 +35,9 @@ PrecisionOption = Annotated[str | None, typer.Option("--precision", metavar="NAM
 ModelOption = Annotated[
     str | None, typer.Option("--model", metavar="KIND", help="What ranks: head, cnn, ann or transfer.")
 ]
+AuditOption = Annotated[
+    str | None, typer.Option("--audit", metavar="SHARE", help="Share of each batch drawn by lot, e.g. 10%.")
+]
 RefreshOption = Annotated[str | None, typer.Option("--refresh", metavar="WHAT", help="auto, head or finetune.")]
 
 _before: dict[str, Path | None] = {}
@@ -49,6 +52,19 @@ def choice(option: str, value: str, choices: tuple[str, ...]) -> None:
     """See that an option has one of its values; wrong usage otherwise."""
     if value not in choices:
         raise typer.BadParameter(f"choose from {', '.join(choices)}", param_hint=option)
+
+
+def share(option: str, text: str | None) -> float | None:
+    """``10%`` or ``0.1`` as a number from 0 to 1, None where nothing was given; wrong usage otherwise."""
+    if text is None:
+        return None
+    try:
+        value = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise typer.BadParameter("give a share such as 10% or 0.1", param_hint=option)
+    return value
 
 
 def given_before_the_command() -> Path | None:

@@ -100,7 +100,7 @@ def print_metrics(metrics: Mapping[str, Any] | None) -> None:
     elif metrics.get("accuracy") is None:
         print("  accuracy  not known: there are no test images, and too little to estimate it from")
     elif metrics.get("estimated"):
-        print(f"  accuracy  about {metrics['accuracy']:.1%}, estimated from the model's confidence (no test images)")
+        print(f"  accuracy  about {metrics['accuracy']:.1%}{_bounds(metrics)}, estimated (no test images)")
     else:
         rest = ", ".join(
             f"{name.replace('_', ' ')} {metrics[name]:.3f}"
@@ -108,6 +108,18 @@ def print_metrics(metrics: Mapping[str, Any] | None) -> None:
             if metrics.get(name) is not None
         )
         print(f"  accuracy  {metrics['accuracy']:.1%} on {metrics['n']} {metrics['split']} images ({rest})")
+        if metrics.get("estimate"):
+            expected = metrics["estimate"]["accuracy"]
+            print(f"  estimate  about {expected:.1%}{_bounds(metrics)}, had there been no test images")
+
+
+def _bounds(metrics: Mapping[str, Any]) -> str:
+    """Between which an estimated accuracy lies, and how many images drawn by lot stand behind it."""
+    found = metrics.get("estimate")
+    if not found:
+        return ""
+    audited = f", {found['audited']} audited" if found["audited"] else ""
+    return f" ({found['low']:.1%} to {found['high']:.1%} with 90 % certainty{audited})"
 
 
 def print_demo(result: Mapping[str, Any]) -> None:

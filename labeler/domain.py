@@ -22,6 +22,7 @@ class Split(enum.StrEnum):
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
+    SORTED = "sorted"  # by the model, not by anybody: never trained on unless a setting says so
 
     @property
     def folder(self) -> str:
@@ -33,7 +34,7 @@ class Action(enum.StrEnum):
     """What somebody did with an image.
 
     CONFIRM, CORRECT, SKIP and UNDO come from a reviewer; IMPORT is a label that came with the file (a labelled
-    folder, or a file a person dragged into a class folder).
+    folder, or a file a person dragged into a class folder); SORT is the model's own decision, by `labeler sort`.
     """
 
     CONFIRM = "confirm"
@@ -41,14 +42,18 @@ class Action(enum.StrEnum):
     SKIP = "skip"
     UNDO = "undo"
     IMPORT = "import"
+    SORT = "sort"
 
 
 #: The annotator in whose name several people's equal answers count.
 AGREEMENT = "agreement"
 
-#: Names that no person may take: they stand for the rule of agreement, for the scripted annotator, and for labels
-#: that came with the files.
-RESERVED_NAMES = frozenset({AGREEMENT, "oracle", "files"})
+#: The annotator in whose name the model sorts.
+MACHINE = "machine"
+
+#: Names that no person may take: they stand for the rule of agreement, for the scripted annotator, for labels that
+#: came with the files, and for the model.
+RESERVED_NAMES = frozenset({AGREEMENT, MACHINE, "oracle", "files"})
 
 
 class RoundState(enum.StrEnum):
@@ -73,6 +78,9 @@ TRANSITIONS: Mapping[RoundState, frozenset[RoundState]] = {
     RoundState.ABANDONED: frozenset(),
 }
 
+#: Why an image was chosen that was drawn by lot, to know how good the model is on images nobody picked.
+AUDIT = "audit"
+
 OPEN_STATES = (RoundState.PROPOSED, RoundState.REVIEWING)
 UNFINISHED_STATES = (*OPEN_STATES, RoundState.COMMITTING, RoundState.COMMITTED, RoundState.TRAINED)
 
@@ -82,6 +90,20 @@ class MoveState(enum.StrEnum):
 
     PENDING = "pending"
     DONE = "done"
+
+
+class SortState(enum.StrEnum):
+    """Where a run of `labeler sort` stands.
+
+    PLANNING: what it will sort is being written down; cut off here there has been no run. SORTING and UNDOING are
+    carried out in steps, and gone on with after a crash.
+    """
+
+    PLANNING = "planning"
+    SORTING = "sorting"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"
 
 
 class Lane(enum.StrEnum):

@@ -25,8 +25,10 @@ INITIALIZERS = ("auto", "he_normal", "he_uniform", "glorot_normal", "glorot_unif
 _CLASS_NAME = re.compile(r"[^\W_][\w \-]{0,63}")
 
 
-def _setting(default: Any, text: str, choices: tuple[str, ...] = (), low: float | None = None) -> Any:
-    metadata = {"help": text, "choices": choices, "low": low}
+def _setting(
+    default: Any, text: str, choices: tuple[str, ...] = (), low: float | None = None, high: float | None = None
+) -> Any:
+    metadata = {"help": text, "choices": choices, "low": low, "high": high}
     return field(default=default, metadata=metadata)
 
 
@@ -47,6 +49,7 @@ class Settings:
     near_duplicate_bits: int = _setting(4, "differing bits (of 64) up to which two images are near-duplicates", low=0)
     k: int = _setting(50, "images put before a person in one round", low=1)
     strategy: str = _setting("auto", "how a round chooses its images; auto follows the documented rule")
+    audit: float = _setting(0.0, "share of each batch drawn by lot, to estimate the accuracy", low=0, high=1)
     seed: int = _setting(0, "seed of everything random", low=0)
     head_c: float = _setting(30.0, "inverse regularisation strength of the logistic-regression head", low=1e-6)
     model: str = _setting("head", "what ranks the pool: a head on the backbone, or a network", RANKERS)
@@ -59,10 +62,10 @@ class Settings:
     initializer: str = _setting("auto", "initial weights of a network from scratch", INITIALIZERS)
     l1: float = _setting(0.0, "L1 penalty on the dense layers of a trained network", low=0)
     l2: float = _setting(0.0, "L2 penalty on the dense layers of a trained network", low=0)
-    dropout: float = _setting(0.5, "share of units dropped in training", low=0)
+    dropout: float = _setting(0.5, "share of units dropped in training", low=0, high=0.95)
     batch_norm: str = _setting("off", "batch normalisation in a network from scratch", ("on", "off"))
     class_weights: str = _setting("on", "whether a rare class counts more in training", ("on", "off"))
-    hold_out: float = _setting(0.15, "share of the labels kept aside to stop training early", low=0)
+    hold_out: float = _setting(0.15, "share of the labels kept aside to stop training early", low=0, high=0.5)
     patience: int = _setting(3, "epochs without progress after which training ends", low=1)
     views: int = _setting(4, "augmented views of each image that fine-tuning sees", low=1)
     augment_rotation: float = _setting(10.0, "greatest rotation of an augmented view, degrees", low=0)
@@ -72,12 +75,15 @@ class Settings:
     augment_shear: float = _setting(5.0, "greatest shear, degrees", low=0)
     augment_zoom: float = _setting(0.1, "greatest zoom in or out, share of the side", low=0)
     augment_channel: float = _setting(10.0, "greatest change of a colour channel, levels of 256", low=0)
+    sort_above: float = _setting(0.98, "least probability at which `labeler sort` files an image", low=0)
+    sort_audit: int = _setting(50, "images of a sorting run drawn by lot for a person to check", low=0)
+    train_on_sorted: str = _setting("off", "whether what the model sorted counts as labels", ("on", "off"))
     overlap: int = _setting(1, "people who label each image independently before it counts", low=1)
     lease_s: int = _setting(900, "seconds a batch stays with a person who does nothing", low=1)
     retrain_after: int = _setting(0, "answers after which the model is retrained; 0: at the end of a batch", low=0)
     patience_s: float = _setting(5.0, "seconds the next batch waits for a model that would change it much", low=0)
     grid: int = _setting(24, "images on one page of the grid", low=1)
-    grid_confidence: float = _setting(0.8, "least probability of the suggestion on a page of the grid", low=0)
+    grid_confidence: float = _setting(0.8, "least probability of the suggestion on a page of the grid", low=0, high=1)
     suggestion: str = _setting("show", "whether the page shows what the model suggests", ("show", "hide"))
     explain: str = _setting("hide", "whether the page shows why an image was chosen", ("show", "hide"))
     annotator: str = _setting("local", "name under which decisions of this workspace's one user are recorded")
@@ -149,11 +155,13 @@ def _checked(name: str, value: Any, source: str) -> Any:
     except (TypeError, ValueError):
         kind = type(spec.default).__name__
         raise SettingError(f"{name} = {value!r} in {source} does not fit", f"give a value of type {kind}") from None
-    choices, low = spec.metadata["choices"], spec.metadata["low"]
+    choices, low, high = (spec.metadata[name] for name in ("choices", "low", "high"))
     if choices and value not in choices:
         raise SettingError(f"{name} = {value!r} in {source} is not known", f"choose from {', '.join(choices)}")
     if low is not None and not value >= low:
         raise SettingError(f"{name} = {value!r} in {source} is too small", f"give at least {low:g}")
+    if high is not None and not value <= high:
+        raise SettingError(f"{name} = {value!r} in {source} is too large", f"give at most {high:g}")
     return value
 
 

@@ -24,18 +24,22 @@ def assert_sound(opened: Workspace, expected_images: int) -> None:
     assert len(on_disk) == expected_images
     with opened.store.read() as session:
         rows = images.every(session)
+        decided: dict[int, list[DecisionRow]] = {}
+        for decision in session.query(DecisionRow).filter_by(opinion=False):
+            decided.setdefault(decision.image_id, []).append(decision)
         assert {row.sha256 for row in rows} == set(on_disk), "record and disk hold different images"
         for row in rows:
             file = opened.paths.absolute(row.path)
             assert hashlib.sha256(file.read_bytes()).hexdigest() == row.sha256
-            if row.split in ("train", "test"):
-                assert Path(row.path).parts[2] == row.label
+            if row.split in ("train", "test", "sorted"):
+                assert Path(row.path).parts[1:3] == (row.split.capitalize(), row.label)
             else:
                 assert row.label is None
                 assert row.path.startswith("pools/Unlabelled/")
-            assert row.label == replayed_label(
-                session.query(DecisionRow).filter_by(image_id=row.id, opinion=False).all()
-            )
+            counted = replayed(decided.get(row.id, []))
+            assert row.label == (counted.label if counted is not None else None)
+            by_model = counted is not None and counted.action == Action.SORT.value
+            assert by_model == (row.split == "sorted"), "what the model sorted and what people labelled mix"
         assert moves.count_pending(session) == 0
         assert session.query(MoveRow).filter(MoveRow.state != MoveState.DONE.value).count() == 0
         assert_handed_out_once(session, opened.settings.overlap)
@@ -51,14 +55,14 @@ def assert_handed_out_once(session: Session, overlap: int = 1) -> None:
     assert set(waiting.values()) <= {1}, "an image waits in two rounds"
 
 
-def replayed_label(rows: list[DecisionRow]) -> str | None:
-    """The label after a list of decisions, worked out anew: a stack, an undo pops it."""
-    stack: list[str | None] = []
+def replayed(rows: list[DecisionRow]) -> DecisionRow | None:
+    """What counts after a list of decisions, worked out anew: a stack, an undo pops it."""
+    stack: list[DecisionRow] = []
     for row in sorted(rows, key=lambda row: row.id):
         if row.action == Action.UNDO.value:
             stack.pop()
         else:
-            stack.append(row.label)
+            stack.append(row)
     return stack[-1] if stack else None
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.workspaces import built, fresh, opened, truth
+from tests.sharing import childless
+from tests.workspaces import build_once, built, compiled, fresh, opened, truth
 
-__all__ = ["built", "fresh", "opened", "truth"]
+__all__ = ["build_once", "built", "childless", "compiled", "fresh", "opened", "truth"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -31,19 +33,44 @@ def photographs() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default backbone converted for the fast runtime: once per run, however many processes share it."""
-    from filelock import FileLock
+# ------------------------------------------------------------------------------------------------ who runs what, when
 
-    from labeler.embed import backbones, runtime
+BROWSER = "tests/browser/"
+#: What takes longest begins first, so that at the end no process is left alone with a long module.
+DEAREST = (
+    BROWSER,
+    "tests/test_docs.py",
+    "tests/rounds/test_tuning.py",
+    "tests/retrain/",
+    "tests/test_n_classes.py",
+    "tests/embed/",
+    "tests/rounds/test_properties.py",
+    "tests/test_cli_training.py",
+    "tests/test_cli_models.py",
+    "tests/test_worker.py",
+    "tests/rounds/",
+    "tests/review/",
+    "tests/test_cli.py",
+)
 
-    # With pytest-xdist each process has a folder of its own below the run's common one.
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "compiled"
-    with FileLock(f"{folder}.lock"):
-        backbone = backbones.resolve(
-            "efficientnet_lite0", weights="imagenet", vectors="multi-depth", precision="float32"
-        )
-        runtime.open_runtime(backbone, folder, threads=1).close()
-    return folder
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((at for at, path in enumerate(DEAREST) if item.nodeid.startswith(path)), len(DEAREST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Modules are shared out whole, all of the browser's together: one Chromium, one server, mostly waiting."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class InOrder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return BROWSER if nodeid.startswith(BROWSER) else str(super()._split_scope(nodeid))
+
+    config.option.loadscopereorder = False  # by their number of tests, which says nothing of their time
+    return InOrder(config, log)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from labeler import cli
 from tests.workspaces import CLASSES, POOL, TEST
 
 
@@ -27,6 +29,12 @@ def labeler(*arguments: object, cwd: Path | None = None, **environment: str) -> 
         timeout=120,
         check=False,
     )
+
+
+def here(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process: to start a new one for each of so many takes a minute of processor."""
+    result = CliRunner().invoke(cli.app, [*map(str, arguments)], env=environment)
+    return subprocess.CompletedProcess([], result.exit_code, result.stdout, result.stderr)
 
 
 def document(done: subprocess.CompletedProcess[str]) -> Any:
@@ -98,27 +106,27 @@ def test_init_import_status_and_the_empty_pool(tmp_path: Path, truth: Path) -> N
     workspace = tmp_path / "w"
     assert document(labeler("init", workspace, "--classes", ",".join(CLASSES), "--json"))["classes"] == list(CLASSES)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not really")
-    bad = document(labeler("-w", workspace, "import", tmp_path / "broken.jpg", "--json"))
+    bad = document(here("-w", workspace, "import", tmp_path / "broken.jpg", "--json"))
     assert bad["imported"] == 0
     [quarantined] = bad["quarantined"]
     assert quarantined["path"].endswith("broken.jpg")
     assert quarantined["reason"]
-    again = document(labeler("-w", workspace, "import", truth, "--json"))
+    again = document(here("-w", workspace, "import", truth, "--json"))
     assert (again["imported"], again["labelled"]) == (POOL + TEST, POOL + TEST)
-    twins = document(labeler("-w", workspace, "import", truth, "--json"))
+    twins = document(here("-w", workspace, "import", truth, "--json"))
     assert (twins["imported"], twins["duplicates"]) == (0, POOL + TEST)
-    status = document(labeler("status", "-w", workspace, "--json"))
+    status = document(here("status", "-w", workspace, "--json"))
     assert status["counts"]["train"] == dict.fromkeys(CLASSES, (POOL + TEST) // 2)
     assert_one_line(labeler("round", "-w", workspace, "--json", "-q"), 3, "the pool is empty", "import more images")
-    assert_one_line(labeler("undo", "-w", workspace, "--json", "-q"), 3, "no decision")
+    assert_one_line(here("undo", "-w", workspace, "--json", "-q"), 3, "no decision")
 
 
 def test_init_again_completes_and_refuses_other_classes(tmp_path: Path) -> None:
-    labeler("init", tmp_path / "w", "--classes", "a,b")
+    here("init", tmp_path / "w", "--classes", "a,b")
     (tmp_path / "w/pools/Unlabelled").rmdir()
-    assert labeler("init", tmp_path / "w").returncode == 0
+    assert here("init", tmp_path / "w").returncode == 0
     assert (tmp_path / "w/pools/Unlabelled").is_dir()
-    assert_one_line(labeler("init", tmp_path / "w", "--classes", "c,d"), 1, "is a workspace for a, b")
+    assert_one_line(here("init", tmp_path / "w", "--classes", "c,d"), 1, "is a workspace for a, b")
 
 
 @pytest.mark.parametrize(
@@ -137,19 +145,19 @@ def test_bad_input_gets_one_line(tmp_path: Path, arguments: list[str], words: li
 def test_errors_inside_a_workspace_are_one_line_and_lose_nothing(fresh: Callable[[], Path], tmp_path: Path) -> None:
     w = fresh()
     assert_one_line(labeler("round", "-w", w, "--strategy", "magic", "-q"), 1, "magic", "uncertainty")
-    assert_one_line(labeler("round", "-w", w, "--backbone", "resnet1", "-q"), 1, "resnet1", "efficientnet_lite0")
-    assert_one_line(labeler("round", "-w", w, "--oracle", tmp_path / "no", "-q"), 1, "no")
-    assert_one_line(labeler("predict", "-w", w, tmp_path / "no.jpg", "-q"), 1, "no trained model yet")
-    assert_one_line(labeler("evaluate", "-w", w, "-q"), 1, "no trained model yet")
-    assert_one_line(labeler("train", "-w", w, "-q"), 1, "nothing is labelled yet")
-    assert_one_line(labeler("import", "-w", w, tmp_path / "no", "-q"), 1, "no")
-    assert_one_line(labeler("status", "-w", w, LABELER_K="many"), 1, "LABELER_K", "does not fit")
+    assert_one_line(here("round", "-w", w, "--backbone", "resnet1", "-q"), 1, "resnet1", "efficientnet_lite0")
+    assert_one_line(here("round", "-w", w, "--oracle", tmp_path / "no", "-q"), 1, "no")
+    assert_one_line(here("predict", "-w", w, tmp_path / "no.jpg", "-q"), 1, "no trained model yet")
+    assert_one_line(here("evaluate", "-w", w, "-q"), 1, "no trained model yet")
+    assert_one_line(here("train", "-w", w, "-q"), 1, "nothing is labelled yet")
+    assert_one_line(here("import", "-w", w, tmp_path / "no", "-q"), 1, "no")
+    assert_one_line(here("status", "-w", w, LABELER_K="many"), 1, "LABELER_K", "does not fit")
     (w / "labeler.toml").write_text("clases = 3\n")
-    assert_one_line(labeler("status", "-w", w), 1, "clases", "labeler settings")
+    assert_one_line(here("status", "-w", w), 1, "clases", "labeler settings")
     (w / "labeler.toml").write_text("= 3\n")
-    assert_one_line(labeler("status", "-w", w), 1, "labeler.toml", "not valid TOML")
+    assert_one_line(here("status", "-w", w), 1, "labeler.toml", "not valid TOML")
     (w / "labeler.toml").write_text('classes = ["round", "square"]\n')
-    assert labeler("verify", "-w", w).returncode == 0
+    assert here("verify", "-w", w).returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [["round", "--k", "0"], ["round", "--k", "x"], ["nonsense"], ["predict"]])
@@ -159,20 +167,20 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], tmp_path: Path) -> Non
 
 def test_verify_says_every_difference_and_repair_heals_it(fresh: Callable[[], Path], truth: Path) -> None:
     w = fresh()
-    document(labeler("round", "-w", w, "--k", 6, "--oracle", truth, "--json"))
+    document(here("round", "-w", w, "--k", 6, "--oracle", truth, "--json"))
     labelled = sorted(w.glob("pools/Train/*/*.png"))
     labelled[0].rename(w / "pools/Unlabelled" / labelled[0].name)
     labelled[1].unlink()
     (w / "pools/Unlabelled/.labeler-tmp-left").write_bytes(b"half")
-    report = json.loads(labeler("verify", "-w", w, "--json").stdout)
+    report = json.loads(here("verify", "-w", w, "--json").stdout)
     assert sorted(item["kind"] for item in report["differences"]) == [
         "leftover", "missing-file", "missing-file", "unrecorded-file",
     ]  # fmt: skip
     assert_lines = labeler("verify", "-w", w)
     assert assert_lines.returncode == 1
-    assert labeler("verify", "-w", w, "--repair").returncode == 0
-    assert document(labeler("verify", "-w", w, "--json"))["clean"]
-    assert document(labeler("status", "-w", w, "--json"))["missing"] == 1
+    assert here("verify", "-w", w, "--repair").returncode == 0
+    assert document(here("verify", "-w", w, "--json"))["clean"]
+    assert document(here("status", "-w", w, "--json"))["missing"] == 1
 
 
 def test_predict_reads_what_it_can_and_says_what_it_cannot(
@@ -181,7 +189,7 @@ def test_predict_reads_what_it_can_and_says_what_it_cannot(
     w = fresh()
     (w / "db/cache").mkdir(exist_ok=True)
     (w / "db/cache/compiled").symlink_to(compiled)
-    document(labeler("round", "-w", w, "--k", 20, "--oracle", truth, "--json"))
+    document(here("round", "-w", w, "--k", 20, "--oracle", truth, "--json"))
     (tmp_path / "bad.png").write_bytes(b"nothing")
     good = sorted((truth / CLASSES[0]).iterdir())[:3]
     rows = document(labeler("predict", "-w", w, *good, tmp_path / "bad.png", "--json"))
@@ -189,14 +197,14 @@ def test_predict_reads_what_it_can_and_says_what_it_cannot(
     assert rows[3]["predicted"] is None
     assert rows[3]["error"]
     assert all(0 <= row["probability"] <= 1 and row["predicted"] in CLASSES for row in rows[:3])
-    assert_one = labeler("predict", "-w", w, tmp_path / "bad.png", "-q")
+    assert_one = here("predict", "-w", w, tmp_path / "bad.png", "-q")
     assert assert_one.returncode == 1
     assert "none of the files" in assert_one.stderr
 
 
 def test_an_interrupted_import_keeps_what_it_has_and_can_be_run_again(tmp_path: Path, truth: Path) -> None:
     workspace = tmp_path / "w"
-    labeler("init", workspace, "--classes", ",".join(CLASSES))
+    here("init", workspace, "--classes", ",".join(CLASSES))
     source = tmp_path / "many"
     source.mkdir()
     from tests.workspaces import draw
@@ -218,9 +226,9 @@ def test_an_interrupted_import_keeps_what_it_has_and_can_be_run_again(tmp_path: 
     if process.returncode == 130:
         assert output == ""
         assert errors == "labeler: interrupted; everything decided is kept\n"
-    document(labeler("-w", workspace, "import", source, "--json"))
-    assert document(labeler("-w", workspace, "status", "--json"))["pool"] == 400
-    assert document(labeler("-w", workspace, "verify", "--json"))["clean"]
+    document(here("-w", workspace, "import", source, "--json"))
+    assert document(here("-w", workspace, "status", "--json"))["pool"] == 400
+    assert document(here("-w", workspace, "verify", "--json"))["clean"]
 
 
 def test_settings_lists_names_values_and_environment(tmp_path: Path) -> None:

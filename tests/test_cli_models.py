@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from labeler import Oracle, cli
+from labeler import Oracle
 from labeler.rounds import Workspace, version_views
-from tests.test_cli import assert_one_line, document
+from tests.test_cli import assert_one_line, document, here
+from tests.workspaces import CLASSES
 
 
 def run(root: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command in this process: a new one for each of so many would take a minute."""
-    result = CliRunner().invoke(cli.app, ["-w", str(root), *map(str, arguments)])
-    return subprocess.CompletedProcess([], result.exit_code, result.stdout, result.stderr)
+    """The command in this process, on a workspace."""
+    return here("-w", root, *arguments)
 
 
-@pytest.fixture
-def root(fresh: Callable[[], Path], truth: Path) -> Path:
-    """A workspace with three versions."""
-    folder = fresh()
+@pytest.fixture(scope="module")
+def three(built: Path, truth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with three versions; tests copy it."""
+    folder = tmp_path_factory.mktemp("three") / "w"
+    shutil.copytree(built, folder)
     with Workspace.open(folder, k=8) as opened:
         for _ in range(3):
             opened.round(annotator=Oracle.from_folder(truth))
     return folder
+
+
+@pytest.fixture
+def root(three: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(three, tmp_path / "w"))
 
 
 def test_from_the_list_to_the_rollback_and_the_removal(root: Path) -> None:
@@ -86,7 +92,10 @@ def test_wrong_usage_is_exit_code_2(root: Path, arguments: list[str]) -> None:
     assert run(root, "export", *arguments).returncode == 2
 
 
-def test_a_model_goes_out_without_tensorflow_in_this_process(root: Path, tmp_path: Path) -> None:
+def test_a_model_goes_out_without_tensorflow_and_says_what_predict_says(
+    root: Path, truth: Path, compiled: Path, tmp_path: Path
+) -> None:
+    """The one export here that is a process of its own, and so is its example: of a version that is not in use."""
     script = """
 import sys
 from labeler import cli
@@ -98,13 +107,25 @@ except SystemExit as end:
 print(sorted({"tensorflow", "keras", "gradio", "sklearn"} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(root), str(tmp_path / "m.keras")],
-        capture_output=True, text=True, timeout=120, check=True,
+        [sys.executable, "-c", script, str(root), str(tmp_path / "m.tflite")],
+        capture_output=True, text=True, timeout=280, check=True,
     )  # fmt: skip
     assert done.stderr.splitlines()[-1] == "[]"
-    said = json.loads(done.stdout)
-    assert (said["model"], said["file"], said["format"]) == ("m0001", str(tmp_path / "m.keras"), "keras")
-    assert said["agreement"] < 1e-3
+    made = json.loads(done.stdout)
+    assert (made["model"], made["file"], made["format"]) == ("m0001", str(tmp_path / "m.tflite"), "litert")
+    assert made["classes"] == list(CLASSES)
+    assert made["agreement"] < 1e-3
     assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith("m.")) == [
-        "m.classes.txt", "m.example.py", "m.keras",
+        "m.classes.txt", "m.example.py", "m.tflite",
     ]  # fmt: skip
+    photographs = sorted(truth.rglob("*.png"))[::3]
+    program = [sys.executable, made["example"], *map(str, photographs)]
+    shown = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=280).stdout
+    shutil.copytree(compiled, root / "db/cache/compiled")
+    assert run(root, "models", "use", "m0001").returncode == 0
+    said = document(run(root, "predict", *photographs, "--json", "--quiet"))
+    assert {row["model"] for row in said} == {"m0001"}
+    for row, line in zip(said, shown.splitlines(), strict=True):
+        name, label, probability = line.split("\t")
+        assert (name, label) == (row["path"], row["predicted"])
+        assert float(probability) == pytest.approx(row["probabilities"][label], abs=1e-3)

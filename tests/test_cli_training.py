@@ -16,12 +16,12 @@ from PIL import Image
 
 from labeler import Oracle
 from labeler.rounds import Workspace
-from tests.test_cli import assert_one_line, document, labeler
+from tests.test_cli import assert_one_line, document
 from tests.test_cli_models import run
 from tests.workspaces import CLASSES, POOL, TEST
 
 LABELS = 24
-QUICK: dict[str, Any] = {"LABELER_EPOCHS": "1", "LABELER_VIEWS": "1", "LABELER_BATCH": "8"}
+QUICK = {"LABELER_EPOCHS": "1", "LABELER_VIEWS": "1", "LABELER_BATCH": "8"}
 TABLE = {"name", "seed", "input_size", "weights", "metrics", "seconds", "parameters", "trainable", "images_per_second"}
 
 
@@ -44,10 +44,17 @@ def root(answered: Path, tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------------------------------------- train
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("childless", "quick")
 def test_train_a_network_from_scratch_and_ask_it(root: Path, truth: Path, tmp_path: Path) -> None:
     """It becomes the model in use where the setting says so; its output layer is what predicts."""
     events = tmp_path / "events"
-    done = labeler("train", "-w", root, "--model", "ann", "--tensorboard", events, "--json", "--quiet", **QUICK)
+    done = run(root, "train", "--model", "ann", "--tensorboard", events, "--json", "--quiet")
     result = document(done)
     assert (result["kind"], result["labelled"], result["model"]) == ("ann", LABELS, "m0002")
     assert (result["metrics"]["split"], result["metrics"]["n"]) == ("test", TEST)
@@ -162,10 +169,10 @@ def test_what_cannot_be_evaluated_is_one_line(root: Path, fresh: Callable[[], Pa
 # ----------------------------------------------------------------------------------------------------------- compare
 
 
+@pytest.mark.usefixtures("quick")
 def test_compare_trains_each_and_prints_one_table(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "comparison"
-    options = ("--backbones", "head, ann", "--seeds", 1, "--report", folder, "--json", "--quiet")
-    done = labeler("compare", "-w", root, *options, **QUICK)
+    done = run(root, "compare", "--backbones", "head, ann", "--seeds", 1, "--report", folder, "--json", "--quiet")
     result = document(done)
     assert [row["name"] for row in result["models"]] == ["head", "ann"]
     assert result["failures"] == []

@@ -279,6 +279,7 @@ def assert_all_classes(made: Made, model: str) -> None:
 
 
 @ONLY_THREE
+@pytest.mark.usefixtures("childless")
 def test_a_network_from_scratch_ranks_a_round(copied: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELER_EPOCHS", "2")
     monkeypatch.setenv("LABELER_MODEL", "ann")
@@ -295,6 +296,7 @@ def test_a_network_from_scratch_ranks_a_round(copied: Made, monkeypatch: pytest.
 
 
 @ONLY_THREE
+@pytest.mark.usefixtures("childless")
 def test_fine_tuning_knows_three_classes(copied: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it wins or not: the challenger is kept, can be taken into use, and says something of every class."""
     monkeypatch.setenv("LABELER_EPOCHS", "1")

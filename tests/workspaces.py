@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from labeler import workspace
 from labeler.rounds import Workspace
+from tests.sharing import once
 
 CLASSES = ("round", "square")
 POOL, TEST = 40, 20
@@ -42,25 +43,43 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, truth: Path, compiled: Path) -> Path:
-    """A workspace with the drawings imported and their vectors cached; tests copy it."""
-    root = tmp_path_factory.mktemp("built") / "w"
-    paths = workspace.create(root, CLASSES)
-    shutil.copytree(compiled, paths.compiled)
-    source = root.parent / "source"
+def build(folder: Path, truth: Path) -> None:
+    """``w``: a workspace with the drawings imported and their vectors cached; ``compiled``: what ran the backbone.
+
+    The conversion is that of a workspace that has just been made. It is moved away afterwards: the vectors are cached,
+    and nothing that uses ``w`` needs the network again.
+    """
+    paths = workspace.create(folder / "w", CLASSES)
+    source = folder / "source"
     for number, file in enumerate(sorted(truth.rglob("*.png"), key=lambda file: file.name)):
-        folder = source / "pool" if number < POOL else source / "test" / file.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, folder / file.name)
-    with Workspace.open(root) as opened:
+        target = source / "pool" if number < POOL else source / "test" / file.parent.name
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target / file.name)
+    with Workspace.open(paths.root) as opened:
         assert opened.import_images(source / "pool", into="unlabelled").imported == POOL
         assert opened.import_images(source / "test", into="test").imported == TEST
         from labeler.domain import Split
 
         opened.learner.material(Split.UNLABELLED, Split.TEST)
-    shutil.rmtree(paths.compiled)  # the vectors are cached: nothing here needs the network again
-    return root
+    paths.compiled.rename(folder / "compiled")
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory, truth: Path) -> Path:
+    """The folder of :func:`build`: for all processes of the run."""
+    return once(tmp_path_factory, "built", lambda folder: build(folder, truth))
+
+
+@pytest.fixture(scope="session")
+def built(build_once: Path) -> Path:
+    """A workspace with the drawings imported and their vectors cached; tests copy it."""
+    return build_once / "w"
+
+
+@pytest.fixture(scope="session")
+def compiled(build_once: Path) -> Path:
+    """The default backbone converted for the fast runtime; nothing else is in this folder, and nobody writes to it."""
+    return build_once / "compiled"
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ _SPLIT_NAMES = {
     "unlabelled": Split.UNLABELLED,
     "unlabeled": Split.UNLABELLED,
 }
+#: A person may well call a folder of labelled images "sorted": as a folder it is ours only inside ``pools``.
+_POOLS, _SORTED = "pools", "sorted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def read_layout(source: Path, *, into: str, classes: Sequence[str]) -> Iterator[
         source: a file, a folder or a ``.csv``.
         into: ``unlabelled`` drops every label; ``train``, ``validation`` and ``test`` ask a class of every file;
             ``auto`` keeps the splits found, puts a file with a class but no split into train, and a file without
-            class into unlabelled. In auto an unknown folder *inside* a Train, Validation or Test folder is an
-            error, because it stands where a class belongs.
+            class, or in ``pools/Sorted``, into unlabelled: what a model guessed is no label. In auto an unknown
+            folder *inside* a Train, Validation or Test folder is an error, because it stands where a class belongs.
         classes: class names of the workspace.
 
     Raises:
@@ -88,7 +90,7 @@ def read_truth(source: Path, classes: Sequence[str]) -> Iterator[tuple[Path | st
     count = 0
     try:
         for item in _from_table(source, known) if is_table(source) else _from_disk(source, known):
-            if item.label is None and item.unknown is None and not is_table(source):
+            if item.split is Split.SORTED or (item.label is None and item.unknown is None and not is_table(source)):
                 continue
             if item.label is None:
                 raise _unknown_class(item, classes, "correct the truth")
@@ -105,12 +107,31 @@ def read_truth(source: Path, classes: Sequence[str]) -> Iterator[tuple[Path | st
         )
 
 
+def labels_of(source: Path) -> tuple[str, ...]:
+    """The class names a truth uses, sorted: of the folders directly below it that hold files, or of a CSV's column.
+
+    Raises:
+        TruthError: no such source, or no CSV.
+    """
+    try:
+        if is_table(source):
+            return tuple(sorted({row.label for row in read_rows(source) if row.label}))
+        if not source.is_dir():
+            raise TruthError(f"{shown(source)} does not exist", "give a folder with a subfolder per class, or a CSV")
+        files = [file for file in walk(source) if not _is_companion(file.name)]
+    except TruthError:
+        raise
+    except (LabelerError, OSError) as error:
+        raise TruthError(str(error)) from None
+    return tuple(sorted({file.relative_to(source).parts[0] for file in files if file.parent != source}))
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """A file as it lies, before ``into`` is applied.
 
     ``unknown`` is the folder or cell that stands where a class belongs and names none; ``text`` the path as a CSV
-    wrote it.
+    wrote it. Split SORTED is what a model filed.
     """
 
     file: Path
@@ -125,7 +146,7 @@ def _decided(item: _Item, into: str, classes: Sequence[str]) -> Found:
         return Found(item.file, Split.UNLABELLED, None)
     remedy = "use --into unlabelled, or a workspace made with `labeler init --classes`"
     if into == "auto":
-        if item.split is Split.UNLABELLED:
+        if item.split in (Split.UNLABELLED, Split.SORTED):
             return Found(item.file, Split.UNLABELLED, None)
         if item.label is None and item.unknown is not None and (item.split is not None or item.text is not None):
             raise _unknown_class(item, classes, remedy)
@@ -154,8 +175,9 @@ def _from_disk(source: Path, known: Mapping[str, str]) -> Iterator[_Item]:
         raise LabelerError(f"{shown(source)} does not exist", "give a file, a folder or a CSV that does")
     base = source if folder else source.parent
     folders = {file.parent for file in files}
-    places = {folder: _place(folder, folder.relative_to(base).parts, known) for folder in folders}
-    own = _place(base, (base.resolve().name,), known) if folder else _Item(base, None, None)
+    name, above = base.resolve().name, base.resolve().parent.name
+    places = {folder: _place(folder, folder.relative_to(base).parts, known, name) for folder in folders}
+    own = _place(base, (name,), known, above) if folder else _Item(base, None, None)
     own_split = own.split if all(place.split is None for place in places.values()) else None
     own_label = own.label if all(place.label is None for place in places.values()) else None
     for file in files:
@@ -164,17 +186,19 @@ def _from_disk(source: Path, known: Mapping[str, str]) -> Iterator[_Item]:
         yield _Item(file, split, label, None if label else place.unknown)
 
 
-def _place(folder: Path, parts: Sequence[str], known: Mapping[str, str]) -> _Item:
-    """What the folder names from the source down to ``folder`` say."""
+def _place(folder: Path, parts: Sequence[str], known: Mapping[str, str], above: str) -> _Item:
+    """What the folder names from the source down to ``folder`` say; ``above`` is the name before the first."""
     split: Split | None = None
     labels: dict[str, str] = {}
     unknown: str | None = None
-    for part in parts:
+    for part, before in zip(parts, (above, *parts), strict=False):
         key = _key(part)
         if key in known:  # first: a workspace may have a class called "test"
             labels[known[key]] = part
         elif split is None and key in _SPLIT_NAMES:
             split, unknown = _SPLIT_NAMES[key], None
+        elif split is None and key == _SORTED and _key(before) == _POOLS:
+            split, unknown = Split.SORTED, None
         else:
             unknown = unknown or part
     if len(labels) > 1:
@@ -196,11 +220,11 @@ def _from_table(source: Path, known: Mapping[str, str]) -> Iterator[_Item]:
 def _split_of(source: Path, row: Row) -> Split | None:
     if not row.split:
         return None
-    split = _SPLIT_NAMES.get(_key(row.split))
+    split = Split.SORTED if _key(row.split) == _SORTED else _SPLIT_NAMES.get(_key(row.split))
     if split is None:
         where = f"{shown(source)}, line {row.line}"
         raise LabelerError(
-            f"{where}: unknown split '{shown(row.split)}'", "write train, validation, test or unlabelled"
+            f"{where}: unknown split '{shown(row.split)}'", "write train, validation, test, sorted or unlabelled"
         )
     return split
 

@@ -12,8 +12,9 @@ FloatArray = npt.NDArray[np.float32]
 _OVERSAMPLING = 10
 _POWER_ITERATIONS = 1
 _SMALLEST_VARIANCE = 1e-12
-_RANK_TOLERANCE = 1e-10
+_FITTED_ROWS = 2_000
 _MOST_CLUSTERS = 512
+_ANCHOR_ROWS = 512
 
 
 def principal_components(
@@ -22,7 +23,8 @@ def principal_components(
     """Coordinates along the directions of greatest variance.
 
     Randomised range finder with power iterations (Halko, Martinsson and Tropp, "Finding structure with randomness",
-    SIAM Review 2011): a few thin matrix products instead of a decomposition of all of X.
+    SIAM Review 2011): a few thin matrix products instead of a decomposition of all of X. Of more than 2,000 rows so
+    many, evenly spaced, speak for the directions; the coordinates are those of all.
 
     Args:
         X: (n, D) float32.
@@ -39,6 +41,15 @@ def principal_components(
     mean = X.mean(axis=0)
     if not np.isfinite(mean).all():
         raise InvalidScores("the pool's vectors hold NaN or infinity", "remove db/cache/vectors and embed again")
+    part = X if n <= _FITTED_ROWS else X[np.linspace(0, n - 1, _FITTED_ROWS).astype(np.int64)]
+    components = _directions(part, mean if part is X else part.mean(axis=0), dimensions, rng)
+    other = np.empty((0, width), dtype=np.float32) if also is None else also
+    return _centred_product(X, mean, components), _centred_product(other, mean, components)
+
+
+def _directions(X: FloatArray, mean: FloatArray, dimensions: int, rng: np.random.Generator) -> FloatArray:
+    """The directions of greatest variance around the mean, float32 (D, d)."""
+    n, width = X.shape
     sketch = min(dimensions + _OVERSAMPLING, n, width)
     basis = _orthonormal(_centred_product(X, mean, rng.standard_normal((width, sketch), dtype=np.float32)))
     for _ in range(_POWER_ITERATIONS):
@@ -49,9 +60,9 @@ def principal_components(
     variance, turn = np.linalg.eigh(across.T.astype(np.float64) @ across)
     order = np.argsort(-variance)[: min(dimensions, sketch)]
     kept = turn[:, order].astype(np.float32)
-    components = across @ kept / np.sqrt(np.maximum(variance[order], _SMALLEST_VARIANCE)).astype(np.float32)
-    other = np.empty((0, width), dtype=np.float32) if also is None else also
-    return _centred_product(X, mean, components), _centred_product(other, mean, components)
+    scale = np.sqrt(np.maximum(variance[order], _SMALLEST_VARIANCE)).astype(np.float32)
+    components: FloatArray = across @ kept / scale
+    return components
 
 
 def k_means(
@@ -94,6 +105,7 @@ def representatives(
     *,
     weights: npt.NDArray[np.floating] | None = None,
     fixed: FloatArray | None = None,
+    restarts: int = 3,
 ) -> npt.NDArray[np.int64]:
     """Rows that stand for all: the point nearest to each of k centres, heaviest cluster first.
 
@@ -102,7 +114,7 @@ def representatives(
     """
     clusters = min(k, len(points), _MOST_CLUSTERS)
     mass = _usable_weights(weights, len(points))
-    centres, owner = k_means(points, clusters, rng, weights=mass, fixed=fixed)
+    centres, owner = k_means(points, clusters, rng, weights=mass, fixed=fixed, restarts=restarts)
     distance = np.square(points - centres[owner]).sum(axis=1)
     total = np.bincount(owner, weights=mass, minlength=len(centres))
     # Within a cluster by distance; the stable sort keeps the caller's (id) order among twins.
@@ -113,6 +125,38 @@ def representatives(
     turn[order] = np.arange(len(points)) - starts[sorted_owner]
     taken = owner >= clusters
     return np.lexsort((np.arange(len(points)), distance, -total[owner], turn, taken))[:k].astype(np.int64)
+
+
+def farthest_first(points: FloatArray, k: int, *, covered: FloatArray) -> npt.NDArray[np.int64]:
+    """Greedy k-centre: each next row is the one farthest from those before it and from what is covered.
+
+    Gonzalez, "Clustering to minimize the maximum intercluster distance" (1985): never more than twice the optimum.
+
+    Args:
+        points: (n, d) float32.
+        covered: (m, d), m >= 0; without any the first row is the one nearest to the mean.
+
+    Returns:
+        int64 (min(k, n),), rows in the order they were chosen, ties by row.
+    """
+    k = min(k, len(points))
+    distance = np.full(len(points), np.inf, dtype=np.float32)
+    for start in range(0, len(covered), _ANCHOR_ROWS):
+        np.minimum(distance, squared_distances(points, covered[start : start + _ANCHOR_ROWS]).min(axis=1), out=distance)
+    chosen = np.empty(k, dtype=np.int64)
+    for i in range(k):
+        if i == 0 and not len(covered):
+            chosen[i] = squared_distances(points, points.mean(axis=0)[None, :])[:, 0].argmin()
+        else:
+            chosen[i] = distance.argmax()
+        np.minimum(distance, np.square(points - points[chosen[i]]).sum(axis=1), out=distance)
+        distance[chosen[: i + 1]] = -1.0
+    return chosen
+
+
+def squared_distances(points: FloatArray, centres: FloatArray) -> FloatArray:
+    """Squared Euclidean distances, float32 (number of points, number of centres), never below zero."""
+    return _distances(points, np.einsum("ij,ij->i", points, points), centres)
 
 
 def _usable_weights(weights: npt.NDArray[np.floating] | None, n: int) -> npt.NDArray[np.float64]:

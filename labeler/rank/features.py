@@ -8,9 +8,9 @@ The recipe, part by part (a part is one pooled layer of one forward pass):
 2. subtract the mean over the pool: without it every vector points the same way and cosines are all near one
    (Jegou and Chum, "Negative evidences and co-occurrences in image retrieval", ECCV 2012).
 3. L2-normalise, so that parts with different numbers of channels and scales count alike.
-4. multiply by the part's weight and concatenate: shallow parts help, but less than the last one.
+4. multiply by the part's weight and concatenate.
 
-With EfficientNet-Lite0 the parts are block 11's and block 15's expansion and the final features, weights 0.7, 0.7, 1.
+With EfficientNet-Lite0 the parts are block 11's and block 15's expansion and the final features, all of weight 1.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from labeler.domain import InvalidScores
 
 FloatArray = npt.NDArray[np.float32]
 
-# 512 rows of 3104 float32 numbers are 6 MB: the temporaries of one block stay in the processor's cache.
-BLOCK_ROWS = 512
+# 64 rows of 3104 float32 numbers are 0.8 MB: the temporaries of one block stay in the processor's cache.
+BLOCK_ROWS = 64
+_HALF_INFINITY = 0x7C00
+_OFFSETS = np.float32(2.0**112)
 ROOTED, PLAIN = "rooted", "plain"
 # Below this length a vector is rounding error around zero; dividing by it would blow noise up to unit length.
 _SMALLEST_NORM = 1e-6
@@ -146,10 +148,27 @@ def blocks(n: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
 
 
 def _rooted(raw: npt.NDArray[np.floating]) -> FloatArray:
+    if raw.dtype == np.float16:
+        bits = raw.view(np.uint16)
+        if int(bits.max(initial=0)) < _HALF_INFINITY:  # no sign, no NaN: what averages of ReLU are
+            return np.sqrt(_widened(bits))
     # NaN must survive the clipping to be noticed: np.maximum hands it on, np.fmax would hide it.
     rooted: FloatArray = np.maximum(raw, 0, dtype=np.float32)
     np.sqrt(rooted, out=rooted)
     return rooted
+
+
+def _widened(bits: npt.NDArray[np.uint16]) -> FloatArray:
+    """Non-negative float16 numbers, as bits, in float32: exactly, and four times as fast as numpy converts them.
+
+    Exponent and fraction are moved to where float32 has them; what is left is the difference of the two exponents'
+    offsets, a power of two.
+    """
+    moved = bits.astype(np.int32)
+    np.left_shift(moved, 13, out=moved)
+    wide: FloatArray = moved.view(np.float32)
+    wide *= _OFFSETS
+    return wide
 
 
 def _check(raw: npt.NDArray[np.floating], dimension: int) -> None:

@@ -28,7 +28,6 @@ Labels = npt.NDArray[np.integer]
 FOLDS = 5
 LEAVE_ONE_OUT_UP_TO = 1_500  # labels; beyond it a few folds cost less than one matrix of that size
 FORMAT = 1
-_PREDICT_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +111,7 @@ class Head:
         if X.ndim != 2 or X.shape[1] != self.dimension:
             raise InvalidScores(f"vectors of shape {X.shape} for a head of {self.dimension} dimensions", "train again")
         out = np.empty((len(X), self.n_classes), dtype=np.float64)
-        for rows in blocks(len(X), _PREDICT_ROWS):
+        for rows in blocks(len(X)):  # those of the recipe: what an image gets does not depend on who asks
             logits = (X[rows] @ self.weights).astype(np.float64) + self.bias
             out[rows] = _spread(logistic.probabilities(logits / self.temperature), self.present, self.n_classes)
         if not np.isfinite(out).all():
@@ -149,6 +148,8 @@ class QuickModel:
         backbone_key: str,
         C: float,
         seed: int,
+        features: FeatureMap | None = None,
+        vectors: FloatArray | None = None,
     ) -> QuickModel:
         """Everything from activations to a model: the feature recipe on all images, the head on the labelled ones.
 
@@ -157,6 +158,8 @@ class QuickModel:
             y: (N,) class numbers, -1 where there is no label.
             parts: (dimension, weight) of each part of a vector, in order.
             C, seed: see :meth:`Head.fit`.
+            features: the recipe fitted on ``raw``, and vectors (N, D): what it makes of it; for a caller who fits
+                many heads on the same images.
 
         Raises:
             NotTrainable: no labels, or labels of one class only.
@@ -166,15 +169,10 @@ class QuickModel:
         if len(unlabelled) > calibration.POOL_SAMPLE:
             rng = np.random.default_rng(seed)
             unlabelled = np.sort(rng.choice(unlabelled, size=calibration.POOL_SAMPLE, replace=False))
-        features = FeatureMap.fit(raw, parts)
-        head = Head.fit(
-            features.transform(raw[labelled]),
-            y[labelled],
-            n_classes=len(classes),
-            C=C,
-            seed=seed,
-            pool=features.transform(raw[unlabelled]),
-        )
+        features = FeatureMap.fit(raw, parts) if features is None else features
+        seen = features.transform(raw[labelled]) if vectors is None else vectors[labelled]
+        pool = features.transform(raw[unlabelled]) if vectors is None else vectors[unlabelled]
+        head = Head.fit(seen, y[labelled], n_classes=len(classes), C=C, seed=seed, pool=pool)
         return cls(features, head, tuple(classes), backbone_key)
 
     def predict_proba(self, raw: npt.NDArray[np.floating]) -> Float64:

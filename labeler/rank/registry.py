@@ -9,17 +9,21 @@ Another package adds one by the entry point group ``labeler.strategies``::
 
     [project.entry-points."labeler.strategies"]
     my-strategy = "my_package.module:my_function"
+
+A name with a colon belongs to a family: the part before it says who knows the part after it, e.g.
+``skactiveml:DropQuery``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from labeler.domain import UnknownName
+from labeler.rank.vectors import Part, Vectors
 
 ENTRY_POINTS = "labeler.strategies"
 
@@ -29,14 +33,15 @@ class Pool:
     """What a strategy may know. Arrays are views: a strategy copies the rows it needs, never the whole.
 
     Attributes:
-        vectors: (n, D) float32 transformed vectors of the unlabelled images.
+        vectors: (n, D) transformed vectors of the unlabelled images: an array float32, or what makes the rows that are
+            asked for by ``vectors[rows]``; ``np.asarray`` gives the whole.
         ids: (n,) numpy text array, the images' SHA-256.
         probabilities: (n, C) float64, rows adding up to 1; None before a first model exists.
         labelled_vectors: (m, D) float32, m >= 0.
         labelled_y: (m,) class numbers.
     """
 
-    vectors: npt.NDArray[np.float32]
+    vectors: Vectors
     ids: npt.NDArray[np.str_]
     probabilities: npt.NDArray[np.float64] | None
     labelled_vectors: npt.NDArray[np.float32]
@@ -44,6 +49,15 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def part(self, rows: npt.NDArray[np.int64]) -> Pool:
+        """A pool of some of these images, with the same labels; copies no vector, and nothing where it is the whole."""
+        if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
+            return self
+        p = self.probabilities
+        return replace(
+            self, vectors=Part(self.vectors, rows), ids=self.ids[rows], probabilities=None if p is None else p[rows]
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +97,10 @@ class Strategy:
     needs_model: bool
 
 
+Family = Callable[[str], Strategy]
+
 _table: dict[str, Strategy] = {}
+_families: dict[str, Family] = {}
 
 
 def register(name: str, *, needs_model: bool = True) -> Callable[[StrategyFunction], StrategyFunction]:
@@ -98,17 +115,32 @@ def register(name: str, *, needs_model: bool = True) -> Callable[[StrategyFuncti
     return enter
 
 
+def register_family(name: str) -> Callable[[Family], Family]:
+    """Decorator: enter a function that makes the strategy for the part of a name after ``name:``."""
+
+    def enter(family: Family) -> Family:
+        _families[name] = family
+        return family
+
+    return enter
+
+
 def get(name: str) -> Strategy:
     """The strategy of that name; other packages are searched, and imported, only for a name not built in.
 
     Raises:
         UnknownName: nobody offers it; the message lists the names there are.
+        LabelerError: its package is not installed.
     """
+    family, colon, member = name.partition(":")
+    if colon and family in _families:
+        return _families[family](member)
     if name not in _table:
         _load_entry_point(name)
-    if name not in _table:
-        raise UnknownName(f"unknown strategy {name!r}", f"choose from {', '.join(names())}")
-    return _table[name]
+    if name in _table:
+        return _table[name]
+    others = "".join(f", {family}:NAME" for family in sorted(_families))
+    raise UnknownName(f"unknown strategy {name!r}", f"choose from {', '.join(names())}{others}")
 
 
 def names() -> tuple[str, ...]:

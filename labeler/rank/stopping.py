@@ -97,6 +97,25 @@ def verdict(turns: Sequence[Turn], pool: int) -> Verdict:
     return Verdict("go on", "disagree", 0, newest, None if needed is None else min(pool, needed))
 
 
+def in_words(said: Verdict) -> str:
+    """The verdict as a sentence for the shell."""
+    agreement = "" if said.agreement is None else f"{said.agreement:.1%}"
+    agrees = f"the model agrees with the one of {LABELS_APART} labels earlier on {agreement} of the images"
+    sentences = {
+        "agree": f"you can stop: {agrees}, {TURNS} times in a row on at least {AGREEMENT:.1%}",
+        "empty": "you can stop: every image has its label",
+        "almost": f"about {said.needed} more labels: {agrees}, {said.turns} of {TURNS} times in a row",
+        "disagree": f"keep labelling{_more(said.needed)}: {agrees}, and {AGREEMENT:.1%} would do",
+        "early": f"keep labelling: whether the model still changes can be told in about {said.told_in} labels",
+        "none": "keep labelling: there is no model yet",
+    }
+    return sentences[said.reason]
+
+
+def _more(needed: int | None) -> str:
+    return "" if needed is None else f", about {needed} more"
+
+
 def _run(compared: Sequence[Turn]) -> list[Turn]:
     """The comparisons that agree, counted back from the newest."""
     run: list[Turn] = []

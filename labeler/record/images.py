@@ -102,6 +102,13 @@ def relabel(session: Session, image: Image, label: str | None, split: Split) -> 
     set_committed_value(image, "split", split.value)
 
 
+def relabel_many(session: Session, labels: Mapping[int, tuple[str | None, Split]]) -> None:
+    """Note label and split of many images at once; rows that the session holds do not learn of it."""
+    rows = [{"image": image, "label": label, "split": split.value} for image, (label, split) in labels.items()]
+    if rows:
+        session.connection().execute(_RELABEL, rows)
+
+
 def set_missing(session: Session, image_ids: Sequence[int], missing: bool) -> None:
     """Note that the files of these images are gone, or are back."""
     for block in blocks(image_ids):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from labeler.record import images, queries
+from labeler.domain import ImageRef
+from labeler.record import images, queries, sorting
 from labeler.record.tables import Annotator, DecisionRow, Image, ModelVersion, ProposalRow, Round
 
 
@@ -19,11 +20,12 @@ class Labelled:
 
     Attributes:
         path: workspace-relative POSIX path; where it was last seen when ``missing``.
-        annotator: whose decision counts: a person, the oracle, the agreement of several, or ``files``.
+        annotator: whose decision counts: a person, the oracle, the agreement of several, ``files``, or ``machine``
+            where the model sorted the image itself (split ``sorted``).
         decided_at: UTC; None where no decision is on record.
         round: number of the round it was decided in, None for labels that came with the files.
-        probability, uncertainty, predicted, model: what which model said when the image was proposed in that round;
-            None before a first model and outside rounds.
+        probability, uncertainty, predicted, model: what which model said when the image was proposed in that round,
+            or sorted; None before a first model and outside rounds.
         elapsed_ms: milliseconds the image was on screen, when known.
     """
 
@@ -52,9 +54,14 @@ def in_force(session: Session) -> list[Labelled]:
 def _block(session: Session, rows: list[Image], people: dict[int, str]) -> Iterator[Labelled]:
     decisions = queries.decisions_in_force(session, [row.id for row in rows])
     proposed = _proposed(session, decisions)
+    by_model = sorting.said_of(session, decisions.values())
     for row in rows:
         decision = decisions.get(row.id)
         number, proposal, model = proposed.get(row.id, (None, None, None))
+        item = None
+        if row.id in by_model:
+            item, model = by_model[row.id]
+        said = proposal or item
         yield Labelled(
             path=row.path,
             sha256=row.sha256,
@@ -64,9 +71,9 @@ def _block(session: Session, rows: list[Image], people: dict[int, str]) -> Itera
             annotator=people[decision.annotator_id] if decision is not None else None,
             decided_at=decision.created_at if decision is not None else None,
             round=number,
-            probability=proposal.probability if proposal is not None else None,
-            uncertainty=proposal.uncertainty if proposal is not None else None,
-            predicted=proposal.predicted if proposal is not None else None,
+            probability=said.probability if said is not None else None,
+            uncertainty=said.uncertainty if said is not None else None,
+            predicted=proposal.predicted if proposal is not None else item.label if item is not None else None,
             model=model,
             elapsed_ms=decision.elapsed_ms if decision is not None else None,
         )
@@ -87,3 +94,33 @@ def _proposed(
         for image, decision in decisions.items()
         if decision.round_id in rounds
     }
+
+
+def as_decided(session: Session, ranges: Sequence[Sequence[int]]) -> list[ImageRef]:
+    """The images of decisions, given as inclusive ranges of numbers, with the labels of these; ordered by SHA-256."""
+    wanted = [number for first, last in ranges for number in range(first, last + 1)]
+    query = select(Image.id, Image.sha256, Image.path, DecisionRow.label)
+    query = query.join(DecisionRow, DecisionRow.image_id == Image.id)
+    found = [
+        ImageRef(*row)
+        for block in images.blocks(wanted)
+        for row in session.execute(query.where(DecisionRow.id.in_(block)))
+    ]
+    return sorted(found, key=lambda ref: ref.sha256)
+
+
+def near_duplicates_that_differ(session: Session) -> list[list[ImageRef]]:
+    """Labelled images that look the same and bear more than one label, in groups ordered by their first image.
+
+    Sorted ones are among them: where a person and the model differ about one picture, one of them is wrong.
+    """
+    query = select(Image.id, Image.sha256, Image.path, Image.label, Image.near_duplicate_of)
+    twins = {row[0]: (ImageRef(*row[:4]), row[4]) for row in session.execute(query.where(~Image.missing)).all()}
+    groups: dict[int, list[ImageRef]] = {}
+    for ref, first in twins.values():
+        while first in twins and twins[first][1] is not None:
+            first = twins[first][1]
+        if ref.label is not None:
+            groups.setdefault(first or ref.id, []).append(ref)
+    differing = [group for group in groups.values() if len({ref.label for ref in group}) > 1]
+    return sorted((sorted(group, key=lambda ref: ref.sha256) for group in differing), key=lambda g: g[0].sha256)

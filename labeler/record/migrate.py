@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from labeler.domain import RecordError
 
@@ -43,6 +45,23 @@ def upgrade(engine: Engine, current: str | None, shown: str) -> None:
         raise RecordError(
             f"the record {shown} has schema {current}, which this version does not know", "install a newer labeler"
         )
-    with engine.execution_options(labeler_immediate=True).begin() as connection:
+    with _without_foreign_keys(engine) as connection, connection.begin():
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+            raise RecordError(f"the record {shown} has rows that point at nothing", "restore a backup")
+
+
+@contextlib.contextmanager
+def _without_foreign_keys(engine: Engine) -> Iterator[Connection]:
+    """A connection on which SQLite lets a migration build a table anew; the switch works outside transactions only."""
+    with engine.execution_options(labeler_immediate=True).connect() as connection:
+        raw = connection.connection.dbapi_connection
+        if connection.dialect.name != "sqlite" or raw is None:
+            yield connection
+            return
+        raw.execute("PRAGMA foreign_keys=OFF")
+        try:
+            yield connection
+        finally:
+            raw.execute("PRAGMA foreign_keys=ON")

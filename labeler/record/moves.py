@@ -36,6 +36,14 @@ def ask(session: Session, image_id: int, decision_id: int, folder: str, file_nam
     session.connection().execute(_ASK, {**row, "state": MoveState.PENDING.value, "created_at": now()})
 
 
+def ask_many(session: Session, wanted: Sequence[tuple[int, int, str, str]]) -> None:
+    """The same for many: (image, decision, folder, file name) each."""
+    given = {"state": MoveState.PENDING.value, "created_at": now()}
+    names = ("image_id", "decision_id", "folder", "file_name")
+    if wanted:
+        session.connection().execute(_ASK, [{**dict(zip(names, row, strict=True)), **given} for row in wanted])
+
+
 def pending(session: Session, limit: int = 1000) -> list[PendingMove]:
     """The oldest pending moves, at most one per image: a second one starts where the first ends."""
     first = select(func.min(MoveRow.id)).where(MoveRow.state == MoveState.PENDING.value).group_by(MoveRow.image_id)

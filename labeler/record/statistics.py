@@ -11,9 +11,19 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from labeler.domain import Action, Split
+from labeler.domain import AUDIT, Action, Split
 from labeler.record import images
-from labeler.record.tables import Annotator, DecisionRow, Evaluation, Image, ModelVersion, Note, Ranking, Round
+from labeler.record.tables import (
+    Annotator,
+    DecisionRow,
+    Evaluation,
+    Image,
+    ModelVersion,
+    Note,
+    ProposalRow,
+    Ranking,
+    Round,
+)
 
 _REVIEWED = (Action.CONFIRM.value, Action.CORRECT.value, Action.SKIP.value)
 #: Whose answers are somebody's opinion: not labels that came with a folder, nor what overlapping answers added up to.
@@ -83,6 +93,11 @@ def newest_predictions(session: Session) -> Evaluation | None:
 def decided_since(session: Session, decision_id: int) -> set[int]:
     """Images with a decision after the one of that number."""
     return set(session.scalars(select(DecisionRow.image_id).where(DecisionRow.id > decision_id, ~DecisionRow.opinion)))
+
+
+def audited(session: Session) -> set[int]:
+    """Images that were put before somebody by lot, as the audit's share of a batch."""
+    return set(session.scalars(select(ProposalRow.image_id).where(ProposalRow.why == AUDIT)))
 
 
 def rankings(session: Session, limit: int) -> list[Ranking]:

@@ -28,11 +28,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from labeler.domain import Action, JobState, Lane, MoveState, RoundState, Split
+from labeler.domain import Action, JobState, Lane, MoveState, RoundState, SortState, Split
 
 #: The newest migration; a test holds it against the scripts. Comparing it with the stored one spares a warm start
 #: the import of Alembic.
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 
 
 def now() -> dt.datetime:
@@ -53,7 +53,10 @@ class Moment(TypeDecorator[dt.datetime]):
         return value.replace(tzinfo=dt.UTC) if value is not None else None
 
 
-def _one_of(column: str, values: type[Split | Action | RoundState | MoveState | JobState | Lane]) -> CheckConstraint:
+_Words = type[Split | Action | RoundState | MoveState | JobState | Lane | SortState]
+
+
+def _one_of(column: str, values: _Words) -> CheckConstraint:
     listed = ", ".join(f"'{value.value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
@@ -113,7 +116,8 @@ class Quarantined(Base):
 
 
 class Annotator(Base):
-    """Somebody who decides: a person, the oracle, or `files` for labels that came with a folder."""
+    """Somebody who decides: a person, the oracle, `files` for labels that came with a folder, `machine` for the model
+    that sorts."""
 
     __tablename__ = "annotator"
 
@@ -256,11 +260,53 @@ class Lease(Base):
     expires_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
 
 
+class SortRun(Base):
+    """The model sorts what it is sure of: one run of `labeler sort`, carried out in steps and undone as a whole."""
+
+    __tablename__ = "sort_run"
+    __table_args__ = (_one_of("state", SortState),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(16), default=SortState.PLANNING.value, index=True)
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"))
+    above: Mapped[float]  # least probability of the predicted class
+    seed: Mapped[int]
+    audit: Mapped[int]  # images to be drawn by lot for a person
+    pool: Mapped[int]  # images in the pool when it began
+    planned: Mapped[int]
+    passed_over: Mapped[int] = mapped_column(default=0)  # planned, but somebody had them by then
+    undone: Mapped[int] = mapped_column(default=0)
+    sorted_to: Mapped[int] = mapped_column(default=0)  # position of the last image that is dealt with
+    undone_to: Mapped[int] = mapped_column(default=0)
+    expected: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[dt.datetime] = mapped_column(Moment, default=now)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    undone_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+
+class SortItem(Base):
+    """One image of a sorting run with what the model said of it. ``audit`` numbers those drawn for a person."""
+
+    __tablename__ = "sort_item"
+    __table_args__ = (UniqueConstraint("run_id", "position"), UniqueConstraint("run_id", "image_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("sort_run.id"))
+    position: Mapped[int]
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    label: Mapped[str] = mapped_column(String(64))
+    probability: Mapped[float]
+    uncertainty: Mapped[float]
+    passed_over: Mapped[bool] = mapped_column(default=False)
+    audit: Mapped[int | None] = mapped_column(index=True)
+
+
 class DecisionRow(Base):
     """Append-only. ``supersedes`` is the decision this one replaces (relabel) or takes back (undo).
 
     An ``opinion`` is one person's voice that does not decide by itself: with an overlap above 1 until enough agree,
-    and the answer of somebody who came after the image was decided.
+    and the answer of somebody who came after the image was decided. ``sort_run_id`` is set where a run of
+    `labeler sort` made the decision or took it back.
     """
 
     __tablename__ = "decision"
@@ -276,6 +322,7 @@ class DecisionRow(Base):
     supersedes: Mapped[int | None] = mapped_column(ForeignKey("decision.id"), index=True)
     elapsed_ms: Mapped[int | None]
     opinion: Mapped[bool] = mapped_column(default=False, server_default=false())
+    sort_run_id: Mapped[int | None] = mapped_column(ForeignKey("sort_run.id"))
     created_at: Mapped[dt.datetime] = mapped_column(Moment, default=now)
 
 

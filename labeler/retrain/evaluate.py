@@ -62,7 +62,7 @@ def metrics(y: Labels, probabilities: Float64, *, classes: Sequence[str], split:
         "precision": float(precisions[reported].mean()),
         "recall": float(recalls[reported].mean()),
         "f1": float(f1s[reported].mean()),
-        "roc_auc": _mean_roc_auc(y, probabilities),
+        "roc_auc": mean_roc_auc(y, probabilities),
         "ece": calibration_error(predicted == y, probabilities.max(axis=1)),
         "confusion": table.tolist(),
         "intervals": intervals(table.tolist()),
@@ -70,37 +70,17 @@ def metrics(y: Labels, probabilities: Float64, *, classes: Sequence[str], split:
     }
 
 
-def estimate(
-    pool_probabilities: Float64 | None, labelled_probabilities: Float64 | None, *, classes: Sequence[str]
-) -> dict[str, Any]:
-    """The accuracy to expect on images like these, where no image was kept apart for testing.
-
-    The mean confidence of calibrated probabilities: the pool's as the head gives them, the labelled images' as held
-    out. Labels that a strategy chose are the difficult ones, so cross-validation on them alone is far too low (16
-    points in the study this tool was built on), and confidence before calibration is too high (6 points). Measured on
-    photographs of masks the error was below 1 point from 50 labels on in batches of 50; on harder tasks it errs on the
-    low side, by up to 4 points. It is an estimate: the keys that only true labels can fill stay None.
+def estimate(accuracy: float | None, n: int) -> dict[str, Any]:
+    """The keys of :func:`metrics` where no image was kept apart for testing: all but an expected accuracy stay None.
 
     Args:
-        pool_probabilities: (n, C) calibrated probabilities of the unlabelled images; None or n = 0 when the pool is
-            used up.
-        labelled_probabilities: (m, C) calibrated held-out probabilities of the labelled ones (``Head.out_of_fold``);
-            None when there were too few labels to hold any out.
-        classes: the C names, in order.
+        accuracy: to be expected on images like these, see :func:`labeler.rank.quality.accuracy`; None when there is
+            nothing to go by.
+        n: images it rests on.
 
     Returns:
-        The keys of :func:`metrics` with ``split`` "estimate", ``estimated`` True, ``n`` the images averaged over, and
-        everything but ``accuracy`` None; ``accuracy`` too is None when there is nothing to average.
-
-    Raises:
-        InvalidScores: shapes do not fit, or a value is NaN or infinite.
+        The keys of :func:`metrics` with ``split`` "estimate" and ``estimated`` True.
     """
-    confidences = []
-    for probabilities in (pool_probabilities, labelled_probabilities):
-        if probabilities is not None and len(probabilities):
-            _check(np.zeros(len(probabilities), dtype=np.int64), probabilities, len(classes))
-            confidences.append(probabilities.max(axis=1))
-    all_confidences = np.concatenate(confidences) if confidences else np.empty(0)
     unknown = (
         "balanced_accuracy",
         "precision",
@@ -112,13 +92,7 @@ def estimate(
         "intervals",
         "reliability",
     )
-    return {
-        "split": "estimate",
-        "estimated": True,
-        "n": len(all_confidences),
-        "accuracy": float(all_confidences.mean()) if len(all_confidences) else None,
-        **dict.fromkeys(unknown),
-    }
+    return {"split": "estimate", "estimated": True, "n": n, "accuracy": accuracy, **dict.fromkeys(unknown)}
 
 
 def confusion(y: Labels, predicted: Labels, n_classes: int) -> npt.NDArray[np.int64]:
@@ -216,7 +190,8 @@ def _bins(confidence: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     return numbers
 
 
-def _mean_roc_auc(y: Labels, probabilities: Float64) -> float | None:
+def mean_roc_auc(y: Labels, probabilities: Float64) -> float | None:
+    """:func:`roc_auc` of the first of two classes; of more its mean over each against the rest."""
     columns = range(1) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     areas = [roc_auc(y == column, probabilities[:, column]) for column in columns]
     known = [area for area in areas if area is not None]

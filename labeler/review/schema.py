@@ -134,7 +134,8 @@ class BatchView(BaseModel):
     ``round`` is None where nothing is handed out (``wait`` and ``job`` then say why), and for a second look. ``pool``
     counts images without a label, ``labelled`` those a model may train on. ``history`` holds the person's last
     decisions that count, newest first. ``accounts``: people sign in here. ``suggestion``: show what the model
-    suggests; otherwise the items do not tell.
+    suggests; otherwise the items do not tell. ``to_check`` counts the images drawn by lot from what the model sorted
+    that nobody has looked at (mode "sorted").
     """
 
     user: str
@@ -147,6 +148,7 @@ class BatchView(BaseModel):
     explain: bool
     overlap: int
     lease_s: int
+    to_check: int
     history: list[ItemView]
     round: int | None
     state: str | None

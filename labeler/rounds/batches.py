@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labeler.domain import AGREEMENT, Action, Lane
-from labeler.record import accounts, images, jobs, models, moves, queries, rankings
+from labeler.record import accounts, images, jobs, models, moves, queries, rankings, sorting
 from labeler.record.jobs import JobView
 from labeler.record.leases import Held
 from labeler.record.store import Session, Store
 from labeler.record.tables import DecisionRow, Image, RankingItem, Round
-from labeler.rounds import views
+from labeler.rounds import sort_audit, views
 from labeler.rounds.handout import REFRESH_JOB, Asked, Handed, hand_out
 from labeler.settings import Settings
 
@@ -22,13 +22,14 @@ SECOND_LOOKS = 50
 
 
 class Mode(enum.StrEnum):
-    """What a person wants to work on: single images, a page of many, labels the model disputes, or images people
-    could not agree on."""
+    """What a person wants to work on: single images, a page of many, labels the model disputes, images people could
+    not agree on, or those drawn by lot from what the model sorted."""
 
     LABEL = "label"
     GRID = "grid"
     MISTAKES = "mistakes"
     DISPUTED = "disputed"
+    SORTED = "sorted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Batch:
         wait: "model" while the next batch waits for one under training.
         accounts: whether people sign in here.
         suggestion, explain: whether to show what the model suggests, and why an image was chosen.
+        to_check: images drawn by lot from what the model sorted that nobody has looked at.
         history: the person's last decisions that count, newest first: what an undo takes back.
     """
 
@@ -100,6 +102,7 @@ class Batch:
     explain: bool
     overlap: int
     lease_s: int
+    to_check: int
     history: tuple[BatchItem, ...]
 
     @property
@@ -124,6 +127,8 @@ def batch(
             items = _mistakes(session)
         elif mode is Mode.DISPUTED and admin:
             items = _disputed(session)
+        elif mode is Mode.SORTED:
+            items = _sorted(session)
         else:
             items = []
         ranking = rankings.newest(session)
@@ -147,6 +152,7 @@ def batch(
             explain=settings.explain == "show",
             overlap=settings.overlap,
             lease_s=settings.lease_s,
+            to_check=sorting.count_waiting(session),
             history=tuple(_shown(item, settings, mode) for item in _history(session, who)),
         )
 
@@ -238,6 +244,24 @@ def _disputed(session: Session) -> list[BatchItem]:
         image = session.get_one(Image, row.image_id)
         found.append(BatchItem(image.id, image.sha256, rank, None, None, None, "disputed", None, None))
     return found
+
+
+def _sorted(session: Session) -> list[BatchItem]:
+    """The audit of what the model sorted: its word is a suggestion here, and a person's answer a label."""
+    return [
+        BatchItem(
+            image_id=image.id,
+            sha256=image.sha256,
+            rank=rank,
+            probability=item.probability,
+            uncertainty=item.uncertainty,
+            predicted=item.label,
+            why=sort_audit.WHY,
+            action=None,
+            label=None,
+        )
+        for rank, (item, image) in enumerate(sorting.waiting(session)[:SECOND_LOOKS], start=1)
+    ]
 
 
 def _history(session: Session, who: int) -> list[BatchItem]:

@@ -7,10 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from labeler.domain import AGREEMENT, OPEN_STATES, Action, Answer, RoundState, Split, UnknownName
+from labeler.domain import (
+    AGREEMENT,
+    MACHINE,
+    OPEN_STATES,
+    Action,
+    Answer,
+    RoundState,
+    SortState,
+    Split,
+    UnknownName,
+)
 from labeler.record import images, leases, moves, queries
 from labeler.record.store import Session
-from labeler.record.tables import DecisionRow, Image, Round
+from labeler.record.tables import DecisionRow, Image, Round, SortRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +170,7 @@ class _Desk:
             if before is not None and self._is_agreed(before):  # it was agreed on with this voice
                 self._take_back(Answer(image.sha256, Action.UNDO, None, new_operation()), image, before)
             return row
-        if before is None or before.action == Action.IMPORT.value:
+        if before is None or before.action in (Action.IMPORT.value, Action.SORT.value):
             return None
         if before.annotator_id != self.who.id and not self.who.admin:
             return None
@@ -171,16 +181,38 @@ class _Desk:
         return row.annotator_id == rule.id and self.round_row is not None and row.round_id == self.round_row.id
 
     def _take_back(self, answer: Answer, image: Image, before: DecisionRow) -> DecisionRow:
-        after = self.session.get(DecisionRow, before.supersedes) if before.supersedes is not None else None
         row = self._write(answer, image, Action.UNDO, None)
-        if after is not None:
-            self.in_force[image.id] = after
-        else:
-            self.in_force.pop(image.id, None)
-        relabel(self.session, image, after.label if after is not None else None, row.id)
+        after = self._goes_back_to(image, before)
+        sorted_by_machine = after is not None and after.action == Action.SORT.value
+        relabel(self.session, image, after.label if after is not None else None, row.id, machine=sorted_by_machine)
         if self.round_row is not None and self.who.lease_s > 0:
             leases.take_again(self.session, self.round_row.id, image.id, self.who.id, self.who.lease_s)
         return row
+
+    def _goes_back_to(self, image: Image, before: DecisionRow) -> DecisionRow | None:
+        """What counts once ``before`` is taken back: never the model's word of a run that was undone meanwhile."""
+        after = self.session.get(DecisionRow, before.supersedes) if before.supersedes is not None else None
+        if after is None:
+            self.in_force.pop(image.id, None)
+            return None
+        self.in_force[image.id] = after
+        if after.action != Action.SORT.value:
+            return after
+        run = self.session.get_one(SortRun, after.sort_run_id)
+        if run.state not in (SortState.UNDOING.value, SortState.UNDONE.value):
+            return after
+        queries.add_decision(
+            self.session,
+            op_id=new_operation(),
+            image_id=image.id,
+            annotator_id=queries.annotator(self.session, MACHINE, MACHINE).id,
+            action=Action.UNDO.value,
+            label=None,
+            supersedes=after.id,
+            opinion=False,
+            sort_run_id=run.id,
+        )
+        return self._goes_back_to(image, after)
 
     # --------------------------------------------------------------------------------------------------------- write
 
@@ -188,7 +220,9 @@ class _Desk:
         """Whether it confirms or corrects is a fact, not the sender's opinion."""
         if label is None or answer.action is Action.IMPORT:
             return answer.action
-        return Action.CONFIRM if label == self.predicted.get(image.id) else Action.CORRECT
+        before = self.in_force.get(image.id)
+        by_model = before.label if before is not None and before.action == Action.SORT.value else None
+        return Action.CONFIRM if label == self.predicted.get(image.id, by_model) else Action.CORRECT
 
     def _write(
         self,
@@ -241,15 +275,21 @@ def record_placed(session: Session, annotator_id: int, image: Image, label: str 
     session.flush()
 
 
-def relabel(session: Session, image: Image, label: str | None, decision_id: int) -> None:
-    """Give the image its label and journal the move that follows from it, if any."""
-    if label == image.label:
-        return
+def relabel(session: Session, image: Image, label: str | None, decision_id: int, *, machine: bool = False) -> None:
+    """Give the image its label and journal the move that follows from it, if any.
+
+    Args:
+        machine: the label is the model's own, so that it is sorted and not labelled.
+    """
     split = Split(image.split)
     if label is None:
         split = Split.UNLABELLED
-    elif split is Split.UNLABELLED:
+    elif machine:
+        split = Split.SORTED
+    elif split in (Split.UNLABELLED, Split.SORTED):
         split = Split.TRAIN
+    if (label, split.value) == (image.label, image.split):
+        return
     folder, name = destination(image, split, label)
     images.relabel(session, image, label, split)
     moves.ask(session, image.id, decision_id, folder, name)

@@ -26,11 +26,12 @@ from labeler.domain import (
 from labeler.record import images, jobs, leases, queries
 from labeler.record.jobs import JobView
 from labeler.record.store import Session, Store, sqlite_url
-from labeler.record.tables import Image, Round
+from labeler.record.tables import Image, Round, SortRun
 from labeler.rounds import (
     agreement,
     batches,
     decisions,
+    disputes,
     explanation,
     exporting,
     figures,
@@ -40,6 +41,9 @@ from labeler.rounds import (
     loop,
     predicting,
     ranking,
+    sort_audit,
+    sort_plan,
+    sorting,
     steps,
     tuning,
     verification,
@@ -155,6 +159,7 @@ class Workspace:
                 self._answer(row, annotator)
             loop.finish_decided(learner)
             notes += tuning.after_round(learner, row.id)
+            notes.append(figures.advice(self.store, settings)["sentence"])
         return views.round_result(self.store, row.id, tuple(notes))
 
     def _current(self, learner: Learner, settings: Settings) -> tuple[Round, list[str]]:
@@ -177,8 +182,10 @@ class Workspace:
             raise LabelerError(f"{annotator.name} left {left} of the batch undecided", "answer every proposal")
 
     def resume(self) -> None:
-        """Replay the move journal and clear away what a killed process left; cheap when there is nothing to do."""
+        """Replay the move journal, go on with a sorting run that was cut off, and clear away what a killed process
+        left; cheap when there is nothing to do."""
         journal.drain(self.store, self.paths, verify=True)
+        sorting.finish(self.store, self.paths, self.progress)
         journal.clear_leftovers(self.paths)
 
     # --------------------------------------------------------------------------------------------- for the page
@@ -192,7 +199,7 @@ class Workspace:
         admin: bool = True,
         after: int | None = None,
     ) -> Batch:
-        """What a person has before him in a mode (label, grid, mistakes, disputed); leased to that person.
+        """What a person has before him in a mode (label, grid, mistakes, disputed, sorted); leased to that person.
 
         Args:
             now: do not wait for a model under training.
@@ -394,13 +401,76 @@ class Workspace:
             raise problems[0]
         return taken_back
 
+    # ------------------------------------------------------------------------------------------- finishing the pool
+
+    def sort(
+        self,
+        above: float | None = None,
+        annotator: Annotator | None = None,
+        *,
+        audit: int | None = None,
+        seed: int | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Let the model in use file the images of the pool that it is sure of into ``pools/Sorted/<class>/``.
+
+        Args:
+            above: least probability of the predicted class; default the setting ``sort_above``.
+            annotator: who answers the audit at once; without one its images wait on the page.
+            audit: images drawn by lot for that; default the setting ``sort_audit``.
+            seed: of the lot.
+            dry_run: only say what would be done; nothing is written.
+
+        Returns:
+            The run in the form of ``labeler sort --json``.
+
+        Raises:
+            NothingToDo: the pool is empty, or the model is sure enough of none of it.
+            LabelerError: there is no model; or a disk refused, and the next start goes on.
+        """
+        settings = self.settings
+        above = settings.sort_above if above is None else above
+        audit = settings.sort_audit if audit is None else audit
+        if dry_run:
+            return sort_plan.would_sort(self.learner, above=above)
+        self.resume()
+        run, notes = sorting.sort(self.learner, above=above, audit=audit, seed=settings.seed if seed is None else seed)
+        if annotator is not None:
+            asked = sort_audit.proposals(self.store, run.id)
+            answers = annotator.answer(asked, self.paths.root, settings.classes)
+            if answers:
+                self._record(annotator.name, annotator.kind, answers, None)
+        return self._sorted(run.id, notes)
+
+    def unsort(self, run: int | None = None) -> dict[str, Any]:
+        """Take a whole sorting run back, by default the newest: images nobody has decided since go home to the pool.
+
+        Raises:
+            NothingToDo: there is none to take back. UnknownName: no run of that number.
+        """
+        self.resume()
+        taken_back, notes = sorting.undo(self.store, self.paths, run, self.progress)
+        return self._sorted(taken_back.id, notes)
+
+    def sort_runs(self) -> list[dict[str, Any]]:
+        """Every sorting run, oldest first, with what its audit says."""
+        return sort_audit.views(self.store)
+
+    def _sorted(self, run: int, notes: Sequence[str]) -> dict[str, Any]:
+        with self.store.read() as session:
+            return {**sort_audit.view(session, session.get_one(SortRun, run)), "dry_run": False, "notes": list(notes)}
+
+    def review_labels(self, top: int = 50) -> dict[str, Any]:
+        """The labels the model most disputes, and look-alikes with different labels; see `labeler review-labels`."""
+        return disputes.review(self.learner, top)
+
     def verify(self, *, repair: bool = False) -> dict[str, Any]:
         """Compare record and disk both ways; with ``repair`` heal what is certain."""
         return verification.verify(self.store, self.paths, self.settings, repair=repair)
 
     def status(self) -> Mapping[str, Any]:
         """What is where: counts by split and class, the round under way, the model in use."""
-        return views.status(self.store, self.settings)
+        return {**views.status(self.store, self.settings), "stopping": figures.advice(self.store, self.settings)}
 
     # -------------------------------------------------------------------------------------------- for the figures
 

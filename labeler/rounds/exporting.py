@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from labeler.domain import LabelerError, NothingToDo
+from labeler.domain import LabelerError, NothingToDo, Split
 from labeler.pool.csv_table import write_csv
 from labeler.pool.disk import replacing
 from labeler.record import labels
@@ -146,7 +146,8 @@ def task(row: Labelled, classes: Sequence[str]) -> dict[str, Any]:
         annotation["lead_time"] = row.elapsed_ms / 1000
     record = {key: value for key, value in _record(row).items() if key not in ("predicted", "label")}
     data = {"image": f"/data/local-files/?d={quote(row.path)}", **record}
-    built: dict[str, Any] = {"data": data, "annotations": [annotation]}
+    by_model = row.split == Split.SORTED.value  # then it is nobody's annotation
+    built: dict[str, Any] = {"data": data, "annotations": [] if by_model else [annotation]}
     if row.predicted is not None and row.probability is not None:
         two = len(classes) == 2  # then it is the first class's probability
         score = max(row.probability, 1.0 - row.probability) if two else row.probability

@@ -44,6 +44,7 @@ def model(store: Store, settings: Settings, paths: WorkspacePaths) -> dict[str, 
         return {
             **found,
             "curve": {**curve(measured), "random": reference(paths)},
+            "estimate": (mine[-1].metrics.get("estimate") or None) if mine else None,
             "confusion": confusion(mine),
             "reliability": reliability(mine),
             "uncertainty": uncertainty(statistics.rankings(session, RANKINGS)),
@@ -262,4 +263,12 @@ def stop(measured: Sequence[Measured], pool: int) -> dict[str, Any]:
         "apart": stopping.LABELS_APART,
         "expected_errors": None if share is None else share * pool,
         "pool": pool,
+        "sentence": stopping.in_words(said),
     }
+
+
+def advice(store: Store, settings: Settings) -> dict[str, Any]:
+    """What the stopping rule says now, for the shell: see :func:`stop`."""
+    with store.read() as session:
+        measured = [m for m in statistics.measured(session) if tuple(m.classes) == settings.classes]
+        return stop(measured, statistics.count_pool(session))

@@ -89,7 +89,7 @@ def _take_chunk(
 ) -> None:
     shas = [outcome.facts.sha256 for _, outcome in chunk if isinstance(outcome, ingest.Accepted)]
     with store.read() as session:
-        known = {sha: (row.path, row.missing, row.label) for sha, row in images.images_by_sha(session, shas).items()}
+        known = {sha: (row.path, row.missing, _given(row)) for sha, row in images.images_by_sha(session, shas).items()}
         rejected = {row.sha256 for row in images.quarantined(session) if row.sha256 is not None}
     taken: dict[str, tuple[Path, layouts.Found, ingest.Accepted]] = {}
     labels: dict[str, str] = {}
@@ -135,6 +135,7 @@ def insert(
 ) -> Image:
     """Record a file that lies in its place: a new image, or a known one that came back or was moved by hand."""
     facts, stat, path = outcome.facts, file.stat(), paths.relative(file)
+    taken_over = False
     image = images.by_sha(session, facts.sha256)
     if image is None:
         image = Image(
@@ -153,13 +154,19 @@ def insert(
         session.add(image)
         session.flush()
     else:
+        taken_over = image.split == Split.SORTED.value and split is not Split.SORTED  # from the model, by a person
         image.path, image.split, image.missing = path, split.value, False
         image.size, image.mtime_ns = stat.st_size, stat.st_mtime_ns
-    if image.label != label:
+    if image.label != label or taken_over:
         # The folder says so: a decision of whoever put the file there.
         files = queries.annotator(session, FILES, kind="files")
         decisions.record_placed(session, files.id, image, label)
     return image
+
+
+def _given(image: Image) -> str | None:
+    """The label that somebody gave; what the model sorted has none."""
+    return image.label if image.split != Split.SORTED.value else None
 
 
 def _label_known(session: Session, labels: dict[str, str], settings: Settings) -> None:

@@ -37,6 +37,8 @@ class Material:
         y: (n,) class numbers, -1 where there is no label.
         backbone_key: whose activations they are.
         notes: images left out, and why.
+        filed: (n,) bool, images the model has filed: they belong to the whole that the vectors are centred on, but
+            nobody is asked about them. None where there are none.
     """
 
     refs: Sequence[ImageRef]
@@ -44,10 +46,16 @@ class Material:
     y: npt.NDArray[np.int64]
     backbone_key: str
     notes: Sequence[str] = ()
+    filed: npt.NDArray[np.bool_] | None = None
 
     @property
     def labelled(self) -> npt.NDArray[np.int64]:
         return np.flatnonzero(self.y >= 0)
+
+    @property
+    def waiting(self) -> npt.NDArray[np.int64]:
+        """Rows of the pool: no label, and not filed by the model."""
+        return np.flatnonzero(self.y < 0 if self.filed is None else (self.y < 0) & ~self.filed)
 
 
 class Learner:
@@ -83,14 +91,17 @@ class Learner:
     ) -> Material:
         """The present images of the splits with their activations; a file that cannot be read is left out.
 
+        What the model sorted has no label here, unless the setting ``train_on_sorted`` says so.
+
         Args:
             limit: take only so many, the first by SHA-256.
             backbone: another than that of the model in use.
         """
         backbone = backbone or self.backbone
         with self.store.read() as session:
-            refs = [ref for split in splits for ref in images.refs(session, split)]
-        refs = sorted(refs, key=lambda ref: ref.sha256)[:limit]
+            found = {split: images.refs(session, split) for split in splits}
+        refs = sorted((ref for refs in found.values() for ref in refs), key=lambda ref: ref.sha256)[:limit]
+        filed = {ref.sha256 for ref in found.get(Split.SORTED, ())}
         made = service.embed(
             refs,
             root=self.paths.root,
@@ -105,13 +116,20 @@ class Learner:
         numbers = {name: number for number, name in enumerate(self.settings.classes)}
         y = np.array([numbers.get(ref.label or "", -1) for ref in kept], dtype=np.int64)
         notes = tuple(f"{ref.path}: {reason}" for ref, reason in made.failed)
-        return Material(kept, made.vectors, y, backbone.key, notes)
+        by_model = np.array([ref.sha256 in filed for ref in kept], dtype=np.bool_) if filed else None
+        if by_model is not None and self.settings.train_on_sorted == "off":
+            y[by_model] = -1
+        return Material(kept, made.vectors, y, backbone.key, notes, by_model)
+
+    def everything(self, *, limit: int | None = None, backbone: backbones.Backbone | None = None) -> Material:
+        """What a model is made from: the pool, the labelled images, and those the model has sorted."""
+        return self.material(Split.UNLABELLED, Split.TRAIN, Split.SORTED, limit=limit, backbone=backbone)
 
     def fitting(self, material: Material | None, version: ModelVersion) -> Material:
         """Pool and training images as the version sees them: ``material`` where its vectors are the right ones."""
         if material is not None and material.backbone_key == version.backbone_key:
             return material
-        return self.material(Split.UNLABELLED, Split.TRAIN, backbone=self.backbone_of(version))
+        return self.everything(backbone=self.backbone_of(version))
 
     def backbone_of(self, version: ModelVersion) -> backbones.Backbone:
         """What a version stands on.
@@ -227,6 +245,7 @@ class Learner:
         if material is not None:
             material = self.fitting(material, version)
         chosen = tested.labelled
+        estimated = measures.estimate(self, version, model, material)
         if len(chosen):
             probabilities = model.predict_proba(tested.raw[chosen])
             metrics = evaluate.metrics(tested.y[chosen], probabilities, classes=model.classes, split=split.value)
@@ -234,7 +253,8 @@ class Learner:
         else:
             material = self.fitting(material, version)
             kept, seen = measures.held_out(self, version, model, material)
-            metrics = {**self._estimate(model, material), **kept}
+            metrics = {**evaluate.estimate(estimated.get("accuracy"), estimated.get("n", 0)), **kept}
+        metrics["estimate"] = estimated
         metrics["pool"] = measures.pool(self, version, model, material)
         with self.store.write() as session:
             statistics.forget_predictions(session)
@@ -242,7 +262,3 @@ class Learner:
             row.n, row.metrics = int(metrics["n"]), {**metrics, "predictions": seen}
             session.add(row)
         return metrics
-
-    def _estimate(self, model: QuickModel, material: Material) -> dict[str, Any]:
-        pool = model.predict_proba(material.raw[material.y < 0])
-        return evaluate.estimate(pool, model.head.out_of_fold, classes=model.classes)

@@ -52,7 +52,7 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
     if not unlabelled:
         raise NothingToDo("the pool is empty: every image has its label", "import more images, or evaluate the model")
     with timing.step("embed"):
-        material = learner.material(Split.UNLABELLED, Split.TRAIN)
+        material = learner.everything()
     notes += material.notes
     with timing.step("fit"):
         version, model = _model_for(learner, material, seed, notes)
@@ -62,7 +62,10 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
         rows = candidates(material, skipped)
         if not len(rows):
             raise NothingToDo("no image in the pool can be read", "run `labeler verify`")
-        order = Order(learner, material, model, rows, derived(seed, last.number + 1 if last is not None else 1))
+        features = model.features if model is not None else learner.feature_map(material)
+        own = derived(seed, last.number + 1 if last is not None else 1)
+        settings = learner.settings
+        order = Order(settings.classes, material, model, features, rows, own, audit=settings.audit)
         chosen = order.choose(strategy, k)
     row = Round(
         number=0,
@@ -74,7 +77,7 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
         backbone=version.backbone if version is not None else learner.configured.name,
         backbone_key=material.backbone_key,
         model_version_id=version.id if version is not None else None,
-        pool=int((material.y < 0).sum()),
+        pool=len(material.waiting),
         pool_hash=pool_hash([material.refs[index] for index in rows]),
         package_version=__version__,
         timing=timing.seconds,
@@ -177,7 +180,7 @@ def _commit(learner: Learner, round_id: int) -> None:
 def _train(learner: Learner, round_ids: Sequence[int]) -> Material:
     """Train on everything there is; returns it, for the evaluation wants it too."""
     version_id: int | None = None
-    material = learner.material(Split.UNLABELLED, Split.TRAIN)
+    material = learner.everything()
     with contextlib.suppress(NotTrainable):  # one class so far: the next round goes on looking for the other
         with learner.store.read() as session:
             seed = session.get_one(Round, round_ids[-1]).seed

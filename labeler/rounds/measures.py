@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from labeler.domain import ImageRef, LabelerError, Split
-from labeler.rank import stopping
+from labeler.domain import ImageRef, LabelerError
+from labeler.rank import quality, stopping
 from labeler.rank.head import QuickModel
 from labeler.record import statistics
 from labeler.record.tables import ModelVersion
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SAMPLE = 2_000
 #: What the model said of single images is kept for so many at most (the first by SHA-256).
 PREDICTIONS = 5_000
+#: Images of the pool that speak for all of it where its accuracy is estimated: the first by SHA-256.
+ESTIMATE_SAMPLE = 20_000
 
 Float64 = npt.NDArray[np.float64]
 Rows = list[list[float | int]]
@@ -56,16 +58,53 @@ def held_out(
         The key ``held_out`` for the metrics (confusion, reliability, calibration error, n), and the predictions;
         both empty where the model holds none, or a label it learned from has changed since.
     """
-    said = model.head.out_of_fold
-    with learner.store.read() as session:
-        changed = statistics.decided_since(session, version.last_decision_id)
-    rows = [row for row in material.labelled.tolist() if material.refs[row].id not in changed]
-    if said is None or len(said) != len(rows):
+    said, rows = _held_out(learner, version, model, material)
+    if said is None:
         return {}, []
     y = material.y[rows]
     figures = evaluate.metrics(y, said, classes=model.classes, split="held out")
     kept = {name: figures[name] for name in ("n", "confusion", "reliability", "ece")}
     return {"held_out": kept}, predictions([material.refs[row] for row in rows], y, said)
+
+
+def _held_out(
+    learner: Learner, version: ModelVersion, model: QuickModel, material: Material
+) -> tuple[Float64 | None, list[int]]:
+    """The model's held-out probabilities and the rows of the material they belong to; None where it holds none, or a
+    label it learned from has changed since.
+    """
+    said = model.head.out_of_fold
+    with learner.store.read() as session:
+        changed = statistics.decided_since(session, version.last_decision_id)
+    rows = [row for row in material.labelled.tolist() if material.refs[row].id not in changed]
+    return (None, []) if said is None or len(said) != len(rows) else (said, rows)
+
+
+def estimate(learner: Learner, version: ModelVersion, model: QuickModel, material: Material | None) -> dict[str, Any]:
+    """The accuracy to expect on images like all of these, pool and labelled, and how it is known.
+
+    Args:
+        material: pool and training images, in which the model has learned every label or all but the newest; gathered
+            when not given.
+
+    Returns:
+        ``accuracy``, ``low`` and ``high`` (bounds of 90 % certainty), ``n`` images it speaks of and ``audited``, how
+        many of the labelled ones were drawn by lot; empty where there is nothing to go by.
+    """
+    found = material
+    if found is None:
+        found = learner.everything(backbone=learner.backbone_of(version))
+    said, rows = _held_out(learner, version, model, found)
+    waiting = np.flatnonzero(found.y < 0)
+    if not len(waiting) and said is None:
+        return {}
+    with learner.store.read() as session:
+        drawn = statistics.audited(session)
+    audited = np.array([at for at, row in enumerate(rows) if found.refs[row].id in drawn], dtype=np.int64)
+    probabilities = model.predict_proba(found.raw[waiting[:ESTIMATE_SAMPLE]])
+    made = quality.accuracy(probabilities, said, found.y[rows], audited, pool=len(waiting))
+    bounds = {"accuracy": made.accuracy, "low": made.low, "high": made.high}
+    return {**bounds, "n": len(waiting) + len(rows), "audited": len(audited)}
 
 
 def pool(learner: Learner, version: ModelVersion, model: QuickModel, material: Material | None) -> dict[str, Any]:
@@ -82,8 +121,8 @@ def pool(learner: Learner, version: ModelVersion, model: QuickModel, material: M
     found = material
     if found is None:
         backbone = learner.backbone_of(version)
-        found = learner.material(Split.UNLABELLED, Split.TRAIN, limit=SAMPLE, backbone=backbone)
-    raw, waiting = found.raw[:SAMPLE], found.y[:SAMPLE] < 0
+        found = learner.everything(limit=SAMPLE, backbone=backbone)
+    raw, waiting = found.raw[:SAMPLE], found.waiting[found.waiting < SAMPLE]
     if not len(raw):
         return {}
     probabilities = model.predict_proba(raw)
@@ -93,8 +132,8 @@ def pool(learner: Learner, version: ModelVersion, model: QuickModel, material: M
     errors = stopping.expected_errors(probabilities[waiting])
     figures = {
         "pool": size,
-        "sample": int(waiting.sum()),
-        "expected_errors": errors * size / max(int(waiting.sum()), 1),
+        "sample": len(waiting),
+        "expected_errors": errors * size / max(len(waiting), 1),
     }
     return figures | (_compared(learner, earlier, raw, probabilities) if earlier is not None else {})
 

@@ -6,20 +6,24 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from labeler.domain import ImageRef
+from labeler.domain import AUDIT, ImageRef
 from labeler.rank import registry, strategies
+from labeler.rank.features import FeatureMap
 from labeler.rank.head import QuickModel
 from labeler.rank.strategies import Pool
-from labeler.rounds.learning import Learner, Material
+from labeler.rank.vectors import Part, Transformed
+from labeler.rounds.learning import Material
 
 Indices = npt.NDArray[np.int64]
+
+_LOT = 1  # keeps the audit's random numbers apart from the strategy's
 
 
 class Timing:
@@ -60,29 +64,39 @@ class Order:
     """Candidates with what the model says of them; computed once, asked as often as needed.
 
     Args:
-        learner: gives classes and the vector recipe.
+        classes: names in order.
         material: pool and training images.
         model: None before a first one.
+        features: the vector recipe; that of the model where there is one.
         rows: (n,) rows of the material that may be chosen.
         seed: of everything random.
+        audit: share of every batch that is drawn by lot instead, in [0, 1].
+        vectors: (N, D) the recipe's vectors of all of the material, where they are at hand.
     """
 
     def __init__(
-        self, learner: Learner, material: Material, model: QuickModel | None, rows: Indices, seed: int
+        self,
+        classes: Sequence[str],
+        material: Material,
+        model: QuickModel | None,
+        features: FeatureMap,
+        rows: Indices,
+        seed: int,
+        *,
+        audit: float = 0.0,
+        vectors: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        self._classes = learner.settings.classes
+        self._classes, self._audit = classes, audit
         self._material, self._rows, self._seed = material, rows, seed
         self._has_model = model is not None
-        features = model.features if model is not None else learner.feature_map(material)
-        raw = material.raw[rows]
-        vectors = features.transform(raw)
-        labelled = material.labelled
+        # Most strategies look at a few thousand images: the vectors of the others are never all there at once.
+        source = Transformed(material.raw, features) if vectors is None else vectors
         self._pool = Pool(
-            vectors=vectors,
+            vectors=Part(source, rows),
             ids=np.array([material.refs[index].sha256 for index in rows]),
-            probabilities=model.predict_vectors(vectors, raw) if model is not None else None,
-            labelled_vectors=features.transform(material.raw[labelled]),
-            labelled_y=material.y[labelled],
+            probabilities=None if model is None else _said_by(model, material.raw, rows, vectors),
+            labelled_vectors=source[material.labelled],
+            labelled_y=material.y[material.labelled],
         )
 
     def __len__(self) -> int:
@@ -114,10 +128,11 @@ class Order:
         return row
 
     def choose(self, strategy: str, k: int) -> Chosen:
-        """The first k by a strategy; ``auto`` and strategies that need a model before there is one go by the rule."""
-        name = self._named(strategy, k)
-        selection = strategies.select(name, self._pool, k, seed=self._seed)
-        return Chosen(selection.indices, selection.why or ("",) * len(selection.indices), name)
+        """The first k by a strategy; ``auto`` and strategies that need a model before there is one go by the rule.
+
+        The audit's share stands last. It is drawn from all candidates before the strategy looks at what is left.
+        """
+        return self._batch(self._named(strategy, k), np.arange(len(self)), k, self._seed)
 
     def long(self, strategy: str, k: int, batches: int, most: int) -> Chosen:
         """An order for several batches: each chosen by the strategy from what the earlier ones left.
@@ -130,9 +145,9 @@ class Order:
             left = self._without(indices)
             if not len(left):
                 break
-            more = strategies.select(first.strategy, self._part(left), k, seed=self._seed + number)
-            indices = np.concatenate([indices, left[more.indices]])
-            why += more.why or [""] * len(more.indices)
+            more = self._batch(first.strategy, left, k, self._seed + number)
+            indices = np.concatenate([indices, more.indices])
+            why += more.why
         left = self._without(indices)
         wanted = min(len(left), most - len(indices))
         if wanted > 0:
@@ -143,21 +158,46 @@ class Order:
             why += rest.why
         return Chosen(indices, why, first.strategy)
 
+    def _batch(self, strategy: str, rows: Indices, k: int, seed: int) -> Chosen:
+        """One batch of k from some of the candidates."""
+        drawn = self._drawn(rows, k, seed)
+        left = np.setdiff1d(rows, drawn)
+        if not len(left):
+            return Chosen(drawn, (AUDIT,) * len(drawn), strategy)
+        made = strategies.select(strategy, self._part(left), k - len(drawn), seed=seed)
+        why = (*(made.why or ("",) * len(made.indices)), *(AUDIT,) * len(drawn))
+        return Chosen(np.concatenate([left[made.indices], drawn]), why, strategy)
+
+    def _drawn(self, rows: Indices, k: int, seed: int) -> Indices:
+        """The audit's share of a batch of k, by lot; a fraction of an image is an image as often as that."""
+        share = self._audit * k
+        if share <= 0:
+            return np.empty(0, dtype=np.int64)
+        rng = np.random.default_rng([seed, _LOT])
+        wanted = min(int(share) + int(rng.random() < share % 1), k - 1, len(rows))
+        by_id = rows[np.argsort(self._pool.ids[rows], kind="stable")]
+        return by_id[rng.choice(len(rows), size=wanted, replace=False)].astype(np.int64)
+
     def _named(self, asked: str, k: int) -> str:
         if asked != "auto" and (self._has_model or not registry.get(asked).needs_model):
             return asked
-        labelled = len(self._pool.labelled_y)
-        return strategies.default_strategy(k=k, has_model=self._has_model, labelled=labelled)
+        counts = np.bincount(self._pool.labelled_y, minlength=len(self._classes)).tolist()
+        p = self._pool.probabilities
+        expected = None if p is None else p.mean(axis=0)
+        return strategies.default_strategy(k=k, has_model=self._has_model, counts=counts, expected=expected)
 
     def _without(self, indices: Indices) -> Indices:
         return np.setdiff1d(np.arange(len(self)), indices).astype(np.int64)
 
     def _part(self, rows: Indices) -> Pool:
-        pool = self._pool
-        p = pool.probabilities
-        return replace(
-            pool, vectors=pool.vectors[rows], ids=pool.ids[rows], probabilities=None if p is None else p[rows]
-        )
+        return self._pool if len(rows) == len(self) else self._pool.part(rows)
+
+
+def _said_by(
+    model: QuickModel, raw: npt.NDArray[np.floating], rows: Indices, vectors: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float64]:
+    """Probabilities of some rows: from their vectors where those are at hand."""
+    return model.predict_proba(raw[rows]) if vectors is None else model.predict_vectors(vectors[rows], raw[rows])
 
 
 def said(probabilities: npt.NDArray[np.float64], classes: Sequence[str]) -> dict[str, Any]:
@@ -169,7 +209,7 @@ def said(probabilities: npt.NDArray[np.float64], classes: Sequence[str]) -> dict
 
 def candidates(material: Material, skipped: set[int]) -> Indices:
     """Rows of the material that may be proposed; skipped images only when nothing else is left."""
-    unlabelled = np.flatnonzero(material.y < 0)
+    unlabelled = material.waiting
     fresh = np.array([row for row in unlabelled.tolist() if material.refs[row].id not in skipped], dtype=np.int64)
     return fresh if len(fresh) else unlabelled
 

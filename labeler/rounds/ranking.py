@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from labeler import faults
-from labeler.domain import ImageRef, Lane, NotTrainable, Split
+from labeler.domain import ImageRef, Lane, NotTrainable
 from labeler.rank.head import QuickModel
 from labeler.record import images, models, queries, rankings
 from labeler.record.store import Session
 from labeler.record.tables import ModelVersion, Ranking
 from labeler.rounds import loop, scan
 from labeler.rounds.learning import Learner, Material
-from labeler.rounds.order import Order, Timing, candidates, derived, pool_hash, said
+from labeler.rounds.order import Indices, Order, Timing, candidates, derived, pool_hash, said
 
 #: Images a lane holds at most: what people can answer before the next ranking is in, with plenty to spare.
 RESERVE = 1_000
@@ -46,7 +46,7 @@ def renew(learner: Learner) -> Ranking:
         skipped = images.skipped_ids(session)
         previous = rankings.newest(session)
     with timing.step("embed"):
-        material = learner.material(Split.UNLABELLED, Split.TRAIN)
+        material = learner.everything()
     with timing.step("fit"):
         version, model = _model(learner, material, last_decision, trained=bool(finished))
         if version is not None:  # a network that was trained just now sees with other eyes
@@ -54,9 +54,9 @@ def renew(learner: Learner) -> Ranking:
     with timing.step("rank"):
         number = previous.id + 1 if previous is not None else 1
         rows = candidates(material, skipped)
-        order = Order(learner, material, model, rows, derived(learner.settings.seed, number)) if len(rows) else None
+        order = _order(learner, material, model, rows, derived(learner.settings.seed, number)) if len(rows) else None
         strategy, lanes = _lanes(learner, order)
-        lanes[Lane.MISTAKES] = _mistakes(learner, material, version, model, last_decision)
+        lanes[Lane.MISTAKES] = mistakes(learner, material, version, model, last_decision)
     ranking = Ranking(
         model_version_id=version.id if version is not None else None,
         strategy=strategy,
@@ -107,6 +107,12 @@ def _model(
     return version, model
 
 
+def _order(learner: Learner, material: Material, model: QuickModel | None, rows: Indices, seed: int) -> Order:
+    settings = learner.settings
+    features = model.features if model is not None else learner.feature_map(material)
+    return Order(settings.classes, material, model, features, rows, seed, audit=settings.audit)
+
+
 def _lanes(learner: Learner, order: Order | None) -> tuple[str, dict[Lane, list[Row]]]:
     settings = learner.settings
     if order is None:
@@ -132,7 +138,7 @@ def _grid(order: Order, least: float) -> list[Row]:
     return [{**order.said(at), "why": "grid"} for at in rows.tolist()]
 
 
-def _mistakes(
+def mistakes(
     learner: Learner, material: Material, version: ModelVersion | None, model: QuickModel | None, last_decision: int
 ) -> list[Row]:
     """Labelled images by how little heads that had not seen their label believe in it.

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from labeler.domain import LabelerError, Progress, Split
+from labeler.domain import Action, Answer, LabelerError, Progress, Split
 from labeler.pool import ingest, mover
-from labeler.record import images
-from labeler.record.store import Store
+from labeler.record import images, queries
+from labeler.record.store import Session, Store
 from labeler.record.tables import Image, Quarantined
-from labeler.rounds import intake
+from labeler.rounds import decisions, intake, journal
 from labeler.settings import Settings
 from labeler.workspace import WorkspacePaths, exclusive
 
@@ -24,12 +24,14 @@ _ALARM_SHARE, _ALARM_FROM = 0.5, 20
 
 @dataclass(slots=True)
 class ScanReport:
-    """What a scan found changed; all zero in the ordinary case."""
+    """What a scan found changed; all zero in the ordinary case. ``corrected`` counts images that a person dragged from
+    one class of what the model sorted to another."""
 
     added: int = 0
     moved: int = 0
     missing: int = 0
     returned: int = 0
+    corrected: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -77,6 +79,8 @@ def scan(
         overwritten = {by_path[path].id for path in fresh if path in by_path and not by_path[path].missing}
         report.missing = _set_missing(store, paths, sorted((gone | overwritten) - seen), overwritten)
         report.returned = _set_returned(store, returned)
+    if report.corrected:
+        journal.drain(store, paths)
     if report.added:
         intake.mark_near_duplicates(store, settings.near_duplicate_bits)
     return report
@@ -139,6 +143,7 @@ def _adopt(
     )
     for chunk in intake.chunks(outcomes, _CHUNK):
         accepted = [_storable(outcome, paths) for outcome in chunk if isinstance(outcome, ingest.Accepted)]
+        accepted = _in_its_pool(store, paths, accepted)
         _put_aside(store, paths, [o for o in chunk if isinstance(o, ingest.Rejected)], report)
         twins: list[ingest.Rejected] = []
         with store.write() as session:
@@ -150,6 +155,10 @@ def _adopt(
                     twins.append(ingest.Rejected(outcome.file, f"byte-identical to {row.path}", sha))
                     continue
                 split, label = intake.label_of(path, settings.classes)
+                if split is Split.SORTED and row is not None and label is not None:
+                    report.corrected += _sorted_by_hand(session, paths, settings.classes, outcome, row, label)
+                    seen.add(row.id)
+                    continue
                 if row is not None and row.path != path:
                     report.moved += 1
                 report.added += row is None
@@ -157,6 +166,44 @@ def _adopt(
                 seen.add(rows[sha].id)
         _put_aside(store, paths, twins, report)
     return seen
+
+
+def _in_its_pool(store: Store, paths: WorkspacePaths, accepted: list[ingest.Accepted]) -> list[ingest.Accepted]:
+    """The same files, those in ``pools/Sorted`` that no run put there moved to the pool: they are nobody's label.
+
+    They may come from another workspace, or from a run that a restored record knows nothing of.
+    """
+    by_hand = {o.facts.sha256 for o in accepted if paths.split(Split.SORTED) in o.file.parents}
+    if not by_hand:
+        return accepted
+    with store.read() as session:
+        rows = images.images_by_sha(session, sorted(by_hand))
+    strange = by_hand - {sha for sha, row in rows.items() if row.split == Split.SORTED.value}
+    pool = paths.split(Split.UNLABELLED)
+    return [
+        ingest.Accepted(mover.move(o.file, pool, name=o.file.name, sha256=o.facts.sha256), o.facts)
+        if o.facts.sha256 in strange
+        else o
+        for o in accepted
+    ]
+
+
+def _sorted_by_hand(
+    session: Session, paths: WorkspacePaths, classes: Sequence[str], outcome: ingest.Accepted, row: Image, label: str
+) -> bool:
+    """An image of ``pools/Sorted`` that a person renamed or dragged; in another class there it has got its label.
+
+    Returns:
+        Whether it has: its file then has a way to go, to Train.
+    """
+    before = row.label
+    intake.insert(session, paths, outcome.file, Split.SORTED, before, outcome)
+    if label == before:
+        return False
+    files = queries.annotator(session, intake.FILES, kind="files")
+    answer = Answer(outcome.facts.sha256, Action.IMPORT, label, decisions.new_operation())
+    decisions.record(session, decisions.Reviewer(files.id), [answer], None, classes)
+    return True
 
 
 def _storable(outcome: ingest.Accepted, paths: WorkspacePaths) -> ingest.Accepted:

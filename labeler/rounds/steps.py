@@ -19,7 +19,7 @@ def train(learner: Learner, *, seed: int | None, tensorboard: Path | None) -> di
     Raises:
         NotTrainable: no label, or labels of one class only.
     """
-    material = learner.material(Split.UNLABELLED, Split.TRAIN)
+    material = learner.everything()
     seed = learner.settings.seed if seed is None else seed
     version, model = learner.train(material, seed=seed, tensorboard=tensorboard)
     learner.evaluate(version, model, material=material)

@@ -169,7 +169,7 @@ def challenge(learner: Learner, tensorboard: Path | None = None) -> ModelVersion
     if found is None:
         raise NotTrainable("there is no model to start from", "label images of two classes, then run `labeler train`")
     champion_version = found[0]
-    material = learner.material(Split.UNLABELLED, Split.TRAIN)
+    material = learner.everything()
     chosen = material.labelled
     refs = [material.refs[row] for row in chosen]
     y = material.y[chosen]
@@ -289,7 +289,7 @@ def adopt(learner: Learner, version: ModelVersion, round_id: int | None = None) 
         False where a person chose another model meanwhile: that one stays.
     """
     backbone = networks.described(learner.paths, version.settings[NETWORK])
-    learner.material(Split.UNLABELLED, Split.TRAIN, Split.TEST, backbone=backbone)
+    learner.material(Split.UNLABELLED, Split.TRAIN, Split.SORTED, Split.TEST, backbone=backbone)
     faults.point("tuning.embedded")
     with learner.store.write() as session:
         current, row = models.in_use(session), session.get_one(ModelVersion, version.id)

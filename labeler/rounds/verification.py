@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from labeler.domain import LabelerError, Split
+from labeler.domain import Action, LabelerError, Split
 from labeler.pool import ingest, mover
 from labeler.pool.disk import sha256_of
 from labeler.record import images, models, moves, queries
 from labeler.record.store import Store
-from labeler.record.tables import Image, MoveRow
-from labeler.rounds import decisions, journal, scan
+from labeler.record.tables import DecisionRow, Image, MoveRow
+from labeler.rounds import decisions, journal, scan, sorting
 from labeler.settings import Settings
 from labeler.workspace import WorkspacePaths, exclusive
 
@@ -26,8 +26,8 @@ class Difference:
     """One thing in which record and disk disagree.
 
     Attributes:
-        kind: pending-move, missing-file, unrecorded-file, changed-file, wrong-folder, wrong-label, leftover,
-            missing-model, missing-quarantined or damaged-record.
+        kind: pending-move, missing-file, unrecorded-file, changed-file, wrong-folder, wrong-label, wrong-split,
+            unfinished-sort, leftover, missing-model, missing-quarantined or damaged-record.
         path: what it concerns, workspace-relative.
         detail: what is wrong, in words.
     """
@@ -40,9 +40,9 @@ class Difference:
 def verify(store: Store, paths: WorkspacePaths, settings: Settings, *, repair: bool) -> dict[str, Any]:
     """Every difference; with ``repair`` first heal what is certain, then say what was there and what is left.
 
-    Certain is: replaying the journal, removing our own temporaries, adopting files that people added, moved or
-    removed, copying the label of the last decision in force, and moving a file to the folder of its label. A file
-    that is gone for good is recorded as missing, its rows stay.
+    Certain is: replaying the journal, going on with a sorting run that was cut off, removing our own temporaries,
+    adopting files that people added, moved or removed, copying the label of the last decision in force, and moving a
+    file to the folder of its label. A file that is gone for good is recorded as missing, its rows stay.
     """
     found = _differences(store, paths, settings)
     repaired: list[Difference] = []
@@ -77,9 +77,7 @@ def _differences(store: Store, paths: WorkspacePaths, settings: Settings) -> lis
         present = {image.path: image for image in recorded if not image.missing}
         for image in recorded:
             decision = in_force.get(image.id)
-            label = decision.label if decision is not None else None
-            if label != image.label:
-                found.append(Difference("wrong-label", image.path, f"{image.label} on the image, {label} decided"))
+            found += _undecided(image, decision)
             if image.missing:
                 continue
             if image.id in pending:
@@ -95,6 +93,10 @@ def _differences(store: Store, paths: WorkspacePaths, settings: Settings) -> lis
                 found.append(Difference("unrecorded-file", path, "on disk, not on record"))
         found += _leftovers(paths)
         found += [
+            Difference("unfinished-sort", "db/labeler.db", f"sorting run {run} was cut off")
+            for run in sorting.cut_off(store, paths)
+        ]
+        found += [
             Difference("missing-model", model.path, f"model {model.name} cannot be used")
             for model in versions
             if not (paths.root / model.path).is_file()
@@ -105,6 +107,21 @@ def _differences(store: Store, paths: WorkspacePaths, settings: Settings) -> lis
             if row.path is not None and not os.path.lexists(paths.root / row.path)
         ]
     return found
+
+
+def _undecided(image: Image, decision: DecisionRow | None) -> list[Difference]:
+    """In what an image differs from the decision that counts."""
+    label = decision.label if decision is not None else None
+    if label != image.label:
+        return [Difference("wrong-label", image.path, f"{image.label} on the image, {label} decided")]
+    if _by_model(decision) != (image.split == Split.SORTED.value):
+        who = "the model" if _by_model(decision) else "somebody"
+        return [Difference("wrong-split", image.path, f"{who} decided, and it is {image.split}")]
+    return []
+
+
+def _by_model(decision: DecisionRow | None) -> bool:
+    return decision is not None and decision.action == Action.SORT.value
 
 
 def _files(paths: WorkspacePaths, split: Split) -> Iterable[Path]:
@@ -144,6 +161,7 @@ def _leftovers(paths: WorkspacePaths) -> list[Difference]:
 
 def _repair(store: Store, paths: WorkspacePaths, settings: Settings) -> list[str]:
     notes = [str(problem) for problem in journal.drain(store, paths, verify=True)]
+    notes += sorting.finish(store, paths)
     journal.clear_leftovers(paths)
     try:
         report = scan.scan(store, paths, settings, vanished_is_fine=True)
@@ -156,8 +174,9 @@ def _repair(store: Store, paths: WorkspacePaths, settings: Settings) -> list[str
         for image in recorded:
             decision = in_force.get(image.id)
             label = decision.label if decision is not None else None
-            if label != image.label and decision is not None:
-                decisions.relabel(session, image, label, decision.id)
+            mixed = _by_model(decision) != (image.split == Split.SORTED.value)
+            if (label != image.label or mixed) and decision is not None:
+                decisions.relabel(session, image, label, decision.id, machine=_by_model(decision))
             elif not image.missing and decision is not None and not _belongs(image):
                 folder, name = decisions.destination(image, Split(image.split), image.label)
                 session.add(MoveRow(image_id=image.id, decision_id=decision.id, folder=folder, file_name=name))

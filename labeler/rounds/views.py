@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from labeler.domain import LabelerError, RoundResult, Split
-from labeler.record import images, models, moves, queries
+from labeler.record import images, models, moves, queries, sorting
 from labeler.record.store import Session, Store
 from labeler.record.tables import ModelVersion, Round
+from labeler.rounds import sort_audit
 from labeler.settings import Settings
 
 
@@ -129,6 +130,7 @@ def status(store: Store, settings: Settings) -> dict[str, Any]:
     with store.read() as session:
         row = queries.unfinished_round(session)
         waiting = queries.undecided(session, row.id) if row is not None else 0
+        run = sorting.newest(session)
         return {
             **counted(session, settings),
             "round": None
@@ -139,4 +141,5 @@ def status(store: Store, settings: Settings) -> dict[str, Any]:
             "near_duplicates": images.count_near_duplicates(session),
             "quarantined": images.count_quarantined(session),
             "pending_moves": moves.count_pending(session),
+            "sort": sort_audit.view(session, run) if run is not None else None,
         }

@@ -13,13 +13,14 @@ from filelock import FileLock
 
 from labeler.embed import backbones
 from labeler.embed.runtime import compiled_file, open_runtime
+from tests.sharing import no_children, once
 
 RUBBISH = b"TFL3 but not really"
 
 
 def converted(folder: Path, backbone: backbones.Backbone) -> Path:
     """The folder with this backbone converted; whoever comes first does it."""
-    with FileLock(folder / f"{backbone.name}-{backbone.precision}.lock"):
+    with FileLock(folder / f"{backbone.name}-{backbone.precision}.lock"), no_children():
         open_runtime(backbone, folder, threads=1).close()
     return folder
 
@@ -35,8 +36,14 @@ def lite0_int8() -> backbones.Backbone:
 
 
 @pytest.fixture(scope="session")
-def compiled_int8(compiled: Path, lite0_int8: backbones.Backbone) -> Path:
-    return converted(compiled, lite0_int8)
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for backbones beside the default one, whose folder others copy meanwhile."""
+    return once(tmp_path_factory, "others-compiled", lambda folder: None)
+
+
+@pytest.fixture(scope="session")
+def compiled_int8(others: Path, lite0_int8: backbones.Backbone) -> Path:
+    return converted(others, lite0_int8)
 
 
 @pytest.fixture(scope="session")
@@ -45,13 +52,13 @@ def random_mobilenet() -> backbones.Backbone:
 
 
 @pytest.fixture(scope="session")
-def compiled_mobilenet(compiled: Path, random_mobilenet: backbones.Backbone) -> Path:
+def compiled_mobilenet(others: Path, random_mobilenet: backbones.Backbone) -> Path:
     """Converted although a damaged file lay in its place."""
-    file = compiled_file(random_mobilenet, compiled)
-    with FileLock(compiled / "rubbish.lock"):
+    file = compiled_file(random_mobilenet, others)
+    with FileLock(others / "rubbish.lock"):
         if not file.exists():
             file.write_bytes(RUBBISH)
-        return converted(compiled, random_mobilenet)
+        return converted(others, random_mobilenet)
 
 
 @pytest.fixture(scope="session")

@@ -243,6 +243,34 @@ def test_csv_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["out.csv"]
 
 
+# ----------------------------------------------------------------------------------------- what a model filed by itself
+
+
+def test_what_a_model_sorted_comes_in_without_its_label(tmp_path: Path) -> None:
+    root = tree(tmp_path / "w", "pools/Sorted/withMask/a.jpg", "pools/Train/withMask/b.jpg", "pools/Unlabelled/c.jpg")
+    expected = {"Sorted/withMask/a.jpg": UNLABELLED, "Train/withMask/b.jpg": TRAIN, "Unlabelled/c.jpg": UNLABELLED}
+    for source, prefix in ((root, "pools/"), (root / "pools", "")):
+        found = layout(source)
+        assert {name: split for name, (split, _) in found.items()} == {prefix + k: v for k, v in expected.items()}
+        assert found[f"{prefix}Sorted/withMask/a.jpg"] == (UNLABELLED, None)
+    assert layout(root / "pools/Sorted") == {"withMask/a.jpg": (UNLABELLED, None)}
+    said = layout(root / "pools/Sorted", into="train")
+    assert said == {"withMask/a.jpg": (TRAIN, "withMask")}, "a person may say so"
+    assert [file for file, _ in read_truth(root, CLASSES)] == [root / "pools/Train/withMask/b.jpg"]
+    file = table(tmp_path, "path,label,split\na.jpg,withMask,sorted\nb.jpg,withMask,train\n")
+    assert [(item.split, item.label) for item in read_layout(file, into="auto", classes=CLASSES)] == [
+        (UNLABELLED, None),
+        (TRAIN, "withMask"),
+    ]
+
+
+def test_a_folder_that_a_person_calls_sorted_is_like_any_other(tmp_path: Path) -> None:
+    source = tree(tmp_path / "sorted", "withMask/a.jpg")
+    assert layout(source) == {"withMask/a.jpg": (TRAIN, "withMask")}
+    assert layout(tmp_path)["sorted/withMask/a.jpg"] == (TRAIN, "withMask")
+    assert list(read_truth(source, CLASSES)) == [(source / "withMask/a.jpg", "withMask")]
+
+
 # ------------------------------------------------------------------------------------------------------------ truth
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from labeler.domain import InvalidScores
+from labeler.rank.scores import entropy_of, labelled_order
 from labeler.rank.strategies import Pool, default_strategy, most_useful, select, uncertainty_of
 
 
@@ -129,9 +130,9 @@ def test_cold_start_asks_again_where_nothing_was_asked(seed: int) -> None:
 
 
 def test_cold_start_of_a_large_pool_works_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    from labeler.rank import strategies
+    from labeler.rank import spread
 
-    monkeypatch.setattr(strategies, "COLD_START_SAMPLE", 300)
+    monkeypatch.setattr(spread, "COLD_START_SAMPLE", 300)
     vectors, owner = lumps([600, 400, 200])
     pool = pool_of(vectors, None)
     selection = select("cold-start", pool, 3, seed=0)
@@ -170,10 +171,10 @@ def test_weighted_k_means_leaves_certain_images_alone() -> None:
 
 
 def test_weighted_k_means_clusters_only_the_most_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
-    from labeler.rank import strategies
+    from labeler.rank import spread
 
-    monkeypatch.setattr(strategies, "CANDIDATES", 30)
-    monkeypatch.setattr(strategies, "CANDIDATES_PER_CHOICE", 2)
+    monkeypatch.setattr(spread, "CANDIDATES", 30)
+    monkeypatch.setattr(spread, "CANDIDATES_PER_CHOICE", 2)
     rng = np.random.default_rng(0)
     p = rng.uniform(size=300)
     selection = select("weighted-kmeans", pool_of(rng.normal(size=(300, 8)), p), 5, seed=0)
@@ -183,10 +184,99 @@ def test_weighted_k_means_clusters_only_the_most_uncertain(monkeypatch: pytest.M
 # ---------------------------------------------------------------------------------------------------- the rule
 
 
-def test_default_strategy() -> None:
-    assert default_strategy(k=50, has_model=False, labelled=0) == "cold-start"
-    assert default_strategy(k=10, has_model=True, labelled=10) == "weighted-kmeans"
-    assert default_strategy(k=10, has_model=True, labelled=99) == "weighted-kmeans"
-    assert default_strategy(k=10, has_model=True, labelled=100) == "uncertainty"
-    assert default_strategy(k=50, has_model=True, labelled=149) == "weighted-kmeans"
-    assert default_strategy(k=50, has_model=True, labelled=150) == "uncertainty"
+@pytest.mark.parametrize(
+    ("k", "has_model", "counts", "expected"),
+    [
+        (50, False, [0, 0], "cold-start"),
+        (10, False, [1, 0], "look-alikes"),
+        (10, False, [0, 3], "look-alikes"),
+        (10, False, [4, 0], "cold-start"),
+        (10, False, [0, 200], "cold-start"),
+        (10, True, [1, 1], "cold-start"),
+        (10, True, [8, 1], "cold-start"),
+        (10, True, [9, 1], "look-alikes"),
+        (10, True, [23, 4], "look-alikes"),
+        (10, True, [22, 4], "weighted-kmeans"),
+        (10, True, [40, 5], "weighted-kmeans"),
+        (10, True, [300, 4], "look-alikes"),
+        (10, True, [300, 5], "uncertainty"),
+        (10, False, [10, 10], "cold-start"),
+        (10, True, [5, 5], "weighted-kmeans"),
+        (10, True, [50, 49], "weighted-kmeans"),
+        (10, True, [50, 50], "uncertainty"),
+        (50, True, [75, 74], "weighted-kmeans"),
+        (50, True, [75, 75], "uncertainty"),
+        # A class nobody has seen yet does not count as rare: there is nothing to look like it.
+        (10, True, [60, 60, 0], "uncertainty"),
+        (10, True, [60, 60, 1], "look-alikes"),
+    ],
+)
+def test_default_strategy(k: int, has_model: bool, counts: list[int], expected: str) -> None:
+    assert default_strategy(k=k, has_model=has_model, counts=counts) == expected
+    assert default_strategy(k=k, has_model=has_model, counts=np.array(counts)) == expected
+
+
+def test_rare_is_a_part_of_an_even_share() -> None:
+    even = [6] * 9 + [4]
+    assert default_strategy(k=10, has_model=True, counts=even) == "weighted-kmeans"
+    assert default_strategy(k=10, has_model=True, counts=[*even[:9], 1]) == "look-alikes"
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected", "rule"),
+    [
+        ([20, 20], [0.9, 0.1], "uncertainty"),
+        ([20, 20], [0.8, 0.2], "weighted-kmeans"),
+        ([20, 20], [0.1, 0.9], "uncertainty"),
+        ([18, 2], [0.97, 0.03], "look-alikes"),
+        ([5, 2], [0.97, 0.03], "cold-start"),
+        # A class without a label is not what the model finds rare: it knows nothing of it.
+        ([20, 20, 0], [0.5, 0.5, 0.0], "weighted-kmeans"),
+        ([20, 20, 20], [0.5, 0.41, 0.09], "uncertainty"),
+    ],
+)
+def test_what_the_model_finds_rare_is_left_to_uncertainty(counts: list[int], expected: list[float], rule: str) -> None:
+    assert default_strategy(k=10, has_model=True, counts=counts, expected=expected) == rule
+    assert default_strategy(k=10, has_model=True, counts=counts, expected=np.array(expected)) == rule
+
+
+# ------------------------------------------------------------------------------------------- margin and entropy
+
+
+def pool_of_classes(p: npt.NDArray[np.float64]) -> Pool:
+    return replace(pool_of(np.zeros((len(p), 2)), None), probabilities=p)
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 1)), st.integers(1, 30))
+def test_margin_and_entropy_of_two_classes_are_the_order_of_uncertainty(p: npt.NDArray[np.float64], k: int) -> None:
+    pool = pool_of(np.zeros((len(p), 2)), p)
+    plain = select("uncertainty", pool, k, seed=0).indices.tolist()
+    assert select("margin", pool, k, seed=0).indices.tolist() == plain
+    assert select("entropy", pool, k, seed=0).indices.tolist() == plain
+
+
+def test_entropy_is_shannons_in_units_of_the_largest() -> None:
+    p = np.array([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0.0], [0.5, 0.25, 0.25]])
+    np.testing.assert_allclose(
+        entropy_of(p), [0.0, 1.0, np.log(2) / np.log(3), 1.5 * np.log(2) / np.log(3)], atol=1e-12
+    )
+
+
+def test_margin_and_entropy_differ_for_three_classes() -> None:
+    two_way, three_way = [0.48, 0.47, 0.05], [0.40, 0.32, 0.28]
+    pool = pool_of_classes(np.array([two_way, three_way, [0.9, 0.05, 0.05]]))
+    assert select("margin", pool, 1, seed=0).indices.tolist() == [0]
+    assert select("entropy", pool, 1, seed=0).indices.tolist() == [1]
+
+
+# ------------------------------------------------------------------------------------------------- the labelled
+
+
+def test_the_order_of_the_labelled_is_their_own() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 4)).astype(np.float32), rng.integers(0, 3, size=20)
+    pool = replace(pool_of(np.zeros((3, 4)), None), labelled_vectors=X, labelled_y=y)
+    mixed = rng.permutation(20)
+    other = replace(pool, labelled_vectors=X[mixed], labelled_y=y[mixed])
+    np.testing.assert_array_equal(X[labelled_order(pool)], X[mixed][labelled_order(other)])
+    np.testing.assert_array_equal(y[labelled_order(pool)], y[mixed][labelled_order(other)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,13 +83,22 @@ def test_a_large_pool_is_represented_by_a_sample() -> None:
     np.testing.assert_allclose(found, [1.5, 0.5], atol=0.06)
 
 
-def test_weights_are_like_repeating_the_label() -> None:
+def test_a_weight_of_nought_leaves_a_label_out_and_only_proportions_count() -> None:
     rng = np.random.default_rng(0)
     logits = 3 * rng.normal(size=(300, 1))
     targets = (rng.uniform(size=(300, 1)) < logistic.probabilities(logits / 2)[:, :1]).astype(np.float64)
-    times = rng.integers(0, 3, size=300)
-    repeated = calibration.fit_temperature(np.repeat(logits, times, axis=0), np.repeat(targets, times, axis=0))
-    assert calibration.fit_temperature(logits, targets, times.astype(float)) == pytest.approx(repeated, rel=1e-3)
+    kept = rng.random(300) < 0.5
+    alone = calibration.fit_temperature(logits[kept], targets[kept])
+    assert calibration.fit_temperature(logits, targets, kept.astype(float)) == pytest.approx(alone)
+    assert calibration.fit_temperature(logits, targets, 7.0 * kept.astype(float)) == pytest.approx(alone)
+
+
+def test_few_labels_that_stand_for_much_count_as_few() -> None:
+    # All right and far from certain: the more such labels, the surer the head may become.
+    logits, targets = np.full((100, 1), 1.0), np.ones((100, 1))
+    even = calibration.fit_temperature(logits, targets)
+    uneven = np.where(np.arange(100) < 5, 19.0, 5 / 95)
+    assert even < calibration.fit_temperature(logits, targets, uneven) < math.exp(calibration.PRIOR_MEAN)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -104,7 +115,7 @@ def test_finds_the_factor_by_which_logits_are_too_large(classes: int, factor: fl
 def test_a_few_labels_do_not_make_it_certain() -> None:
     few = calibration.fit_temperature(np.array([[3.0], [-3.0], [2.0], [-2.0]]), np.array([[1.0], [0.0], [1.0], [0.0]]))
     many = calibration.fit_temperature(np.tile([[3.0], [-3.0]], (500, 1)), np.tile([[1.0], [0.0]], (500, 1)))
-    assert 0.5 < few < 1.0
+    assert 0.5 < few < math.exp(calibration.PRIOR_MEAN)
     assert calibration.LOWEST <= many < few
 
 

@@ -33,6 +33,17 @@ def test_components_hold_the_variance_that_scikit_learns_hold() -> None:
     np.testing.assert_allclose(np.abs(points[:, :10]), np.abs(exact[:, :10]), atol=0.05)
 
 
+def test_a_part_of_many_rows_gives_nearly_the_components_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = cloud(3000, 80)
+    whole, _ = clusters.principal_components(X, 15, np.random.default_rng(0))
+    monkeypatch.setattr(clusters, "_FITTED_ROWS", 1000)
+    part, _ = clusters.principal_components(X, 15, np.random.default_rng(0))
+    assert part.shape == (3000, 15)
+    # What is kept of the variance, not the signs and turns of single directions, is what clustering sees.
+    assert float(part.var(axis=0).sum()) >= 0.99 * float(whole.var(axis=0).sum())
+    np.testing.assert_allclose(part.mean(axis=0), 0.0, atol=1e-3)
+
+
 @pytest.mark.parametrize(("n", "width"), [(1, 5), (3, 200), (200, 3), (50, 50)])
 def test_fewer_rows_or_columns_than_components(n: int, width: int) -> None:
     X = cloud(n, width)

@@ -117,3 +117,17 @@ def test_vectors_of_another_backbone_are_refused() -> None:
             FeatureMap.fit(wrong, PARTS)
     with pytest.raises(InvalidScores, match="no vectors"):
         FeatureMap.fit(np.empty((0, 8), dtype=np.float32), PARTS)
+
+
+def test_half_precision_is_read_exactly() -> None:
+    every = np.arange(0x7C00, dtype=np.uint16).view(np.float16)[:, None]  # all that are neither negative nor infinite
+    found = features._rooted(every)
+    assert np.array_equal(found, np.sqrt(every.astype(np.float32)))
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("odd", [np.float16(-1.5), np.float16("nan"), np.float16("inf"), np.float16("-inf")])
+def test_odd_halves_take_the_careful_way(odd: np.float16) -> None:
+    raw = np.array([[odd, 4.0]], dtype=np.float16)
+    found = features._rooted(raw)
+    assert np.array_equal(found, np.sqrt(np.maximum(raw.astype(np.float32), 0)), equal_nan=True)

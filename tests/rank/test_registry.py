@@ -32,11 +32,12 @@ def backwards(pool: Pool, k: int, rng: np.random.Generator) -> Choice:
 
 
 def test_what_is_built_in() -> None:
-    assert {"cold-start", "random", "uncertainty", "weighted-kmeans"} <= set(names())
+    field = {"uncertainty", "margin", "entropy", "committee", "diverse", "typical", "random"}
+    assert {"cold-start", "weighted-kmeans", "look-alikes", *field} <= set(names())
 
 
 def test_an_unknown_name_lists_the_names() -> None:
-    with pytest.raises(UnknownName, match=r"unknown strategy 'entropic' \(choose from cold-start, random, uncertainty"):
+    with pytest.raises(UnknownName, match=r"unknown strategy 'entropic' \(choose from cold-start, committee, d"):
         select("entropic", small_pool(), 2, seed=0)
 
 

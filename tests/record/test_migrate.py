@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, update
+from sqlalchemy.exc import IntegrityError
 
 from labeler.record import queries
 from labeler.record.migrate import scripts_folder
@@ -18,15 +20,20 @@ from labeler.record.tables import Image as ImageRow
 MOMENT = "2026-11-21 12:00:00"
 
 
-def first_version(file: Path) -> None:
-    """A record as 0001 wrote it, with an image that was labelled, undone and labelled again."""
+def upgraded(file: Path, revision: str) -> None:
+    """Bring a record to a revision, as an earlier version of the program would have left it."""
     config = Config()
     config.set_main_option("script_location", str(scripts_folder()))
     engine = create_engine(sqlite_url(file))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
     engine.dispose()
+
+
+def first_version(file: Path) -> None:
+    """A record as 0001 wrote it, with an image that was labelled, undone and labelled again."""
+    upgraded(file, "0001")
     with sqlite3.connect(file) as raw:
         raw.execute(
             "INSERT INTO image (id, sha256, path, home, split, label, missing, width, height, format, size, mtime_ns,"
@@ -70,4 +77,43 @@ def test_a_record_of_the_first_version_keeps_its_decisions(tmp_path: Path) -> No
     with sqlite3.connect(file) as raw:
         assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (SCHEMA_VERSION,)
         assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+    raw.close()
+
+
+def rows(file: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Everything in the tables that the record had before, in the columns it had."""
+    with sqlite3.connect(file) as raw:
+        found = {}
+        for table in ("image", "decision", "annotator", "job"):
+            names = [row[1] for row in raw.execute(f"PRAGMA table_info({table})") if row[1] != "sort_run_id"]
+            found[table] = raw.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY id").fetchall()  # noqa: S608
+    raw.close()
+    return found
+
+
+def test_tables_that_learn_new_words_keep_rows_references_and_indexes(tmp_path: Path) -> None:
+    file = tmp_path / "labeler.db"
+    first_version(file)
+    upgraded(file, "0003")
+    before = rows(file)
+    with sqlite3.connect(file) as raw:
+        indexes = raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
+        with pytest.raises(sqlite3.IntegrityError):
+            raw.execute("UPDATE image SET split = 'sorted'")
+    raw.close()
+    store = Store(sqlite_url(file))
+    assert rows(file) == before
+    assert before["decision"]
+    with store.write() as session:
+        session.execute(update(ImageRow).values(split="sorted"))
+        session.execute(update(DecisionRow).where(DecisionRow.id == 3).values(action="sort"))
+    with pytest.raises(IntegrityError), store.write() as session:
+        session.execute(update(ImageRow).values(split="elsewhere"))
+    with pytest.raises(IntegrityError), store.write() as session:  # references count again
+        session.execute(update(DecisionRow).values(image_id=77))
+    store.close()
+    with sqlite3.connect(file) as raw:
+        assert set(indexes) <= set(raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'").fetchall())
+        assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert raw.execute("PRAGMA quick_check").fetchall() == [("ok",)]
     raw.close()

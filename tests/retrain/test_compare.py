@@ -81,6 +81,7 @@ def test_the_quick_model_takes_part(splits: tuple[Split, Split], compiled: Path)
     assert head.parameters - head.trainable == 3_413_024
 
 
+@pytest.mark.usefixtures("childless")
 def test_a_backbone_is_trained_once_per_seed(splits: tuple[Split, Split], tmp_path: Path) -> None:
     settings = Settings(
         epochs=8, batch=8, dropout=0.0, learning_rate=0.01, weights="none", input_size=32, classes=CLASSES

@@ -99,18 +99,22 @@ def written(network: Any, trained: Trained, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("form", export_formats.FORMATS)
-def test_each_format_agrees_with_the_program_on_a_hundred_photographs(
+def test_each_format_agrees_with_the_program(
     form: str, trained: Trained, written: Callable[[str], Path], decoded: list[npt.NDArray[np.uint8]]
 ) -> None:
+    """One on all hundred photographs, the others, which run the same graph, on every fourth."""
+    chosen = slice(None, None, 1 if form == "litert" else 4)
+    images, said = decoded[chosen], trained.said[chosen]
+    assert len({image.shape for image in images}) > 8, "of many sizes"
     run = export_formats.opened(written(form), form)
     assert run is not None
-    answers = np.concatenate([run(image) for image in decoded])
+    answers = np.concatenate([run(image) for image in images])
     assert answers.dtype == np.float32
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
-    difference = float(np.abs(answers - trained.said).max())
+    difference = float(np.abs(answers - said).max())
     print(f"{form}: greatest difference {difference:.1e}")
     assert difference < 2e-4  # 1e-3 is promised; the program keeps vectors as float16
-    assert (answers.argmax(axis=1) == trained.said.argmax(axis=1)).all()
+    assert (answers.argmax(axis=1) == said.argmax(axis=1)).all()
 
 
 @pytest.mark.parametrize("form", export_formats.FORMATS)
@@ -127,7 +131,7 @@ def assert_says_the_same(example: Path, trained: Trained) -> None:
         word for line in example.read_text().splitlines() if "import" in line for word in line.split()
     }
     done = subprocess.run(
-        [sys.executable, str(example), *files], cwd=example.parent.parent, capture_output=True, text=True, timeout=120,
+        [sys.executable, str(example), *files], cwd=example.parent.parent, capture_output=True, text=True, timeout=280,
         check=False, env=environment | {"CUDA_VISIBLE_DEVICES": "-1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -232,8 +236,13 @@ def test_more_classes_those_never_seen_and_networks_trained_here(
 
 
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet_v2"])
-def test_the_scaling_of_other_backbones_survives_safe_loading(name: str, tmp_path: Path) -> None:
-    backbone = backbones.resolve(name, weights="none")
+def test_the_scaling_of_other_backbones_survives_safe_loading(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = backbones.resolve(name, weights="none", input_size=32)
+    network = functools.cache(keras_model)  # built once instead of for each of the three that are compared
+    for module in (export_graph, sys.modules[__name__]):
+        monkeypatch.setattr(module, "keras_model", network)
     assert_is_the_model(backbone, fitted(backbone, 3, [0, 1, 2], "rooted", blended=False), tmp_path / "m.keras")
 
 

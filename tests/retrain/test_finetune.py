@@ -87,11 +87,13 @@ class Run:
     tuned: finetune.Tuned
     y: NDArray[np.int64]
     steps: list[tuple[int, int | None]]
+    compiled: Path
 
 
 @pytest.fixture(scope="module")
 def run(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Run:
     y = np.random.default_rng(8).permutation(np.arange(N) % 2)
+    compiled = tmp_path_factory.mktemp("compiled")
     steps: list[tuple[int, int | None]] = []
     tuned = finetune.tune(
         lambda side: base.pictures,
@@ -102,12 +104,18 @@ def run(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Run:
         features=base.features,
         settings=SETTINGS,
         seed=0,
-        compiled=tmp_path_factory.mktemp("compiled"),
+        compiled=compiled,
         validation=lambda side: base.pictures,
         folds=2,
         progress=lambda step: steps.append((step.done, step.total)) if step.what == "fine-tune" else None,
     )
-    return Run(tuned, y, steps)
+    return Run(tuned, y, steps, compiled)
+
+
+@pytest.fixture
+def half(base: Base, run: Run) -> FrozenHalf:
+    """The frozen half that the fine-tuning converted."""
+    return FrozenHalf(base.lower, base.backbone, run.compiled, 1)
 
 
 # ------------------------------------------------------------------------------------------- where it leaves from
@@ -248,8 +256,7 @@ def test_progress_goes_from_nothing_to_all(run: Run) -> None:
 # ------------------------------------------------------------------------------------------------------ activations
 
 
-def test_the_first_view_is_the_photograph_and_the_others_are_not(base: Base, tmp_path: Path) -> None:
-    half = FrozenHalf(base.lower, base.backbone, tmp_path, 1)
+def test_the_first_view_is_the_photograph_and_the_others_are_not(base: Base, half: FrozenHalf) -> None:
     settings = SETTINGS.replace(views=3, epochs=5)
     cache = finetune.activations(half, base.pictures[:6], shas(6), settings, seed=0)
     assert len(cache) == 6
@@ -267,9 +274,8 @@ def test_the_first_view_is_the_photograph_and_the_others_are_not(base: Base, tmp
 
 
 def test_no_more_views_than_epochs_and_no_more_memory_than_allowed(
-    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Base, half: FrozenHalf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = FrozenHalf(base.lower, base.backbone, tmp_path, 1)
     few = finetune.activations(half, base.pictures[:2], shas(2), SETTINGS.replace(views=9, epochs=2), seed=0)
     assert len(few.views) == 2
     one_view = few.views[0].nbytes

@@ -351,7 +351,7 @@ def test_a_flag_is_kept_once_and_decides_nothing(
 
 def test_modes_that_need_a_model_or_a_dispute_are_empty_without(client: TestClient, propose: Propose) -> None:
     propose()
-    for mode in ("mistakes", "disputed"):
+    for mode in ("mistakes", "disputed", "sorted"):
         view = client.get("/api/batch", params={"mode": mode}).json()
         assert (view["mode"], view["ready"], view["items"], view["round"]) == (mode, False, [], None)
     assert client.get("/api/batch", params={"mode": "everything"}).status_code == 422

@@ -1,12 +1,9 @@
-"""What is taken out of a workspace: a model that agrees with `labeler predict`, the labels, the predictions."""
+"""What is taken out of a workspace: the labels, the predictions; the model by `tests/test_cli_models.py`."""
 
 from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +19,6 @@ from tests.workspaces import CLASSES, TEST
 def rounds(opened: Workspace, truth: Path, count: int) -> None:
     for _ in range(count):
         opened.round(annotator=Oracle.from_folder(truth))
-
-
-def test_an_exported_model_says_what_predict_says(
-    fresh: Callable[[], Path], truth: Path, compiled: Path, tmp_path: Path
-) -> None:
-    root = fresh()
-    (root / "db/cache").mkdir(exist_ok=True)
-    (root / "db/cache/compiled").symlink_to(compiled)
-    with Workspace.open(root, k=20) as opened:
-        rounds(opened, truth, 1)
-        done = exporting.export_model(
-            opened.store, opened.paths, opened.settings, tmp_path / "shapes.tflite", form="litert"
-        )
-        assert (done["model"], done["classes"], done["format"]) == ("m0001", list(CLASSES), "litert")
-        assert done["agreement"] < 1e-3
-        assert sorted(file.name for file in tmp_path.iterdir() if "shapes" in file.name) == [
-            "shapes.classes.txt", "shapes.example.py", "shapes.tflite",
-        ]  # fmt: skip
-        photographs = sorted(truth.rglob("*.png"))
-        said = opened.predict(photographs)
-    program = [sys.executable, done["example"], *map(str, photographs)]
-    shown = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120).stdout
-    for row, line in zip(said, shown.splitlines(), strict=True):
-        name, label, probability = line.split("\t")
-        assert (name, label) == (row["path"], row["predicted"])
-        assert float(probability) == pytest.approx(row["probabilities"][label], abs=1e-3)
 
 
 def test_without_a_model_there_is_nothing_to_export(opened: Workspace, tmp_path: Path) -> None:

@@ -225,6 +225,6 @@ def test_labels_that_came_with_the_files_make_a_first_model(opened: Workspace, t
     result = opened.import_images(examples, into="train")
     assert (result.imported, result.labelled) == (0, 8), "known by their bytes, so labelled and not imported again"
     proposed = opened.round()
-    assert proposed.strategy != "cold-start"
+    assert proposed.model == "m0001"
     assert all(p.probability is not None for p in proposed.proposals)
     assert_sound(opened, ALL)

@@ -1,7 +1,8 @@
-"""Random sequences of propose, decide, undo, commit, kill and resume keep the promises of the record."""
+"""Random sequences of propose, decide, undo, commit, sort, kill and resume keep the promises of the record."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -44,6 +45,15 @@ POINTS = [
     "round.evaluated",
     "propose.written",
     "propose.committed",
+]
+SORTING = [
+    "sort.planning",
+    "sort.planned",
+    "sort.written",
+    "sort.decided",
+    "sort.done",
+    "sort.unwritten",
+    "sort.undone",
 ]
 
 
@@ -98,6 +108,32 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def work(self) -> None:
         self.ws.run_round_job()
+
+    @rule(above=st.sampled_from([0.0, 0.9, 0.99]))
+    def sort(self, above: float) -> None:
+        with contextlib.suppress(LabelerError):  # no model yet, or nothing to sort
+            self.ws.sort(above, audit=3)
+
+    @rule()
+    def unsort(self) -> None:
+        with contextlib.suppress(NothingToDo):
+            self.ws.unsort()
+
+    @rule(at=st.integers(0, 2), label=st.sampled_from([*CLASSES, None]))
+    def check_sorted(self, at: int, label: str | None) -> None:
+        items = self.ws.batch("ann", "sorted").items
+        if at < len(items):
+            answer = Answer(items[at].sha256, Action.CORRECT if label else Action.SKIP, label, new_operation())
+            assert self.ws.decide("ann", [answer], round=None)[0].label == label
+            self.labels.setdefault(answer.sha256, []).append(label)
+
+    @rule(point=st.sampled_from(SORTING))
+    def killed_while_sorting(self, point: str) -> None:
+        self.killed(point, self.sort_and_back)
+
+    def sort_and_back(self) -> None:
+        self.ws.sort(0.5, audit=3)
+        self.ws.unsort()
 
     @rule(point=st.sampled_from(POINTS), at=st.integers(0, 4), label=st.sampled_from(CLASSES))
     def killed_while_deciding(self, point: str, at: int, label: str) -> None:
@@ -173,7 +209,7 @@ class Machine(RuleBasedStateMachine):
         with self.ws.store.read() as session:
             for sha, row in images.images_by_sha(session, list(self.labels)).items():
                 stack = self.labels[sha]
-                assert row.label == (stack[-1] if stack else None)
+                assert row.split == "sorted" if not stack and row.label else row.label == (stack or [None])[-1]
 
     @invariant()
     def no_state_is_skipped(self) -> None:

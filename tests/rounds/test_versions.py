@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,24 @@ def trained(opened: Workspace, truth: Path, rounds: int = 1) -> list[str]:
     """Rounds with an oracle: a version each."""
     oracle = Oracle.from_folder(truth)
     return [str(opened.round(annotator=oracle).model) for _ in range(rounds)]
+
+
+@pytest.fixture(scope="module")
+def after_two(built: Path, truth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace after two rounds; tests copy it."""
+    root = tmp_path_factory.mktemp("two") / "w"
+    shutil.copytree(built, root)
+    with Workspace.open(root, k=8) as opened:
+        trained(opened, truth, 2)
+    return root
+
+
+@pytest.fixture
+def two(after_two: Path, tmp_path: Path) -> Iterator[Workspace]:
+    """An opened copy after two rounds: m0001, and m0002 in use."""
+    shutil.copytree(after_two, tmp_path / "two")
+    with Workspace.open(tmp_path / "two", k=8) as opened:
+        yield opened
 
 
 def add_versions(opened: Workspace, count: int, **values: Any) -> list[str]:
@@ -84,16 +103,15 @@ def test_the_list_says_where_each_comes_from_and_how_good_it_is(opened: Workspac
     assert (second["split"], second["estimated"], second["removed_at"]) == ("test", False, None)
 
 
-def test_everything_about_a_version(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)
-    found = version_views.details(opened.store, opened.paths, "m0002")
+def test_everything_about_a_version(two: Workspace) -> None:
+    found = version_views.details(two.store, two.paths, "m0002")
     assert (found["ancestors"], found["children"], found["file_state"]) == (["m0001"], [], "sound")
     assert (found["trained_in_rounds"], found["proposed_rounds"]) == ([2], [])
     assert [row["n"] for row in found["evaluations"]] == [20]
     assert "predictions" not in found["metrics"]
-    assert version_views.details(opened.store, opened.paths, "m0001")["proposed_rounds"] == [2]
+    assert version_views.details(two.store, two.paths, "m0001")["proposed_rounds"] == [2]
     with pytest.raises(UnknownName, match="no model 'm0009'"):
-        version_views.details(opened.store, opened.paths, "m0009")
+        version_views.details(two.store, two.paths, "m0009")
 
 
 def test_what_it_learned_from_in_words(opened: Workspace, truth: Path) -> None:
@@ -119,36 +137,33 @@ def test_a_changed_file_is_told_from_a_missing_one(opened: Workspace, truth: Pat
 # ------------------------------------------------------------------------------------------------------- going back
 
 
-def test_going_back_is_one_call_and_the_next_ranking_is_by_that_version(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)
-    done = versions.use(opened.store, opened.paths, opened.settings, "m0001")
+def test_going_back_is_one_call_and_the_next_ranking_is_by_that_version(two: Workspace) -> None:
+    done = versions.use(two.store, two.paths, two.settings, "m0001")
     assert done == {"model": "m0001", "before": "m0002", "labelled": 16, "learned": 8, "newer": 8}
-    assert in_use(opened) == "m0001"
-    with opened.store.read() as session:
+    assert in_use(two) == "m0001"
+    with two.store.read() as session:
         assert jobs.any_waiting(session, [REFRESH_JOB])
-    proposed = opened.round(strategy="uncertainty")
-    with opened.store.read() as session:
+    proposed = two.round(strategy="uncertainty")
+    with two.store.read() as session:
         row = queries.round_by_number(session, proposed.round)
         assert row is not None
         assert row.model_version_id == versions.named(session, "m0001").id
 
 
-def test_what_is_on_record_already_does_not_undo_it(opened: Workspace, truth: Path) -> None:
+def test_what_is_on_record_already_does_not_undo_it(two: Workspace, truth: Path) -> None:
     """The worker's next ranking trains nothing; new labels do."""
-    trained(opened, truth, 2)
-    versions.use(opened.store, opened.paths, opened.settings, "m0001")
-    made = ranking.renew(opened.learner)
-    assert in_use(opened) == "m0001"
-    with opened.store.read() as session:
+    versions.use(two.store, two.paths, two.settings, "m0001")
+    made = ranking.renew(two.learner)
+    assert in_use(two) == "m0001"
+    with two.store.read() as session:
         assert made.model_version_id == versions.named(session, "m0001").id
-    trained(opened, truth)
-    assert in_use(opened) == "m0003"
+    trained(two, truth)
+    assert in_use(two) == "m0003"
 
 
-def test_how_far_the_decisions_count_as_learned(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)
-    versions.use(opened.store, opened.paths, opened.settings, "m0001")
-    with opened.store.read() as session:
+def test_how_far_the_decisions_count_as_learned(two: Workspace) -> None:
+    versions.use(two.store, two.paths, two.settings, "m0001")
+    with two.store.read() as session:
         last = queries.last_decision_id(session)
         first, second = (versions.named(session, name) for name in ("m0001", "m0002"))
         assert first.last_decision_id < last
@@ -156,32 +171,30 @@ def test_how_far_the_decisions_count_as_learned(opened: Workspace, truth: Path) 
         assert models.learned_up_to(second) == second.last_decision_id
 
 
-def test_a_training_under_way_does_not_undo_it_either(opened: Workspace, truth: Path) -> None:
+def test_a_training_under_way_does_not_undo_it_either(two: Workspace) -> None:
     """Begun before somebody went back, done after: it is kept as a version and not used."""
-    trained(opened, truth, 2)
-    with opened.store.read() as session:
+    with two.store.read() as session:
         began = versions.named(session, "m0002").id
         last = queries.last_decision_id(session)
-    versions.use(opened.store, opened.paths, opened.settings, "m0001")
-    [name] = add_versions(opened, 1, last_decision_id=last)
-    with opened.store.write() as session:
+    versions.use(two.store, two.paths, two.settings, "m0001")
+    [name] = add_versions(two, 1, last_decision_id=last)
+    with two.store.write() as session:
         assert not models.take_over(session, versions.named(session, name), began)
-    assert in_use(opened) == "m0001"
-    [name] = add_versions(opened, 1, last_decision_id=last + 1)
-    with opened.store.write() as session:
+    assert in_use(two) == "m0001"
+    [name] = add_versions(two, 1, last_decision_id=last + 1)
+    with two.store.write() as session:
         assert models.take_over(session, versions.named(session, name), began), "it knows newer labels"
-    [name] = add_versions(opened, 1, last_decision_id=last)
-    with opened.store.write() as session:
+    [name] = add_versions(two, 1, last_decision_id=last)
+    with two.store.write() as session:
         current = models.in_use(session)
         assert current is not None
         assert models.take_over(session, versions.named(session, name), current.id), "begun after, on purpose"
 
 
-def test_only_what_is_sound_and_fits_is_used(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)
+def test_only_what_is_sound_and_fits_is_used(two: Workspace) -> None:
 
     def use(name: str, **given: Any) -> None:
-        versions.use(opened.store, opened.paths, opened.settings.replace(**given), name)
+        versions.use(two.store, two.paths, two.settings.replace(**given), name)
 
     with pytest.raises(UnknownName, match="no model 'best'"):
         use("best")
@@ -191,16 +204,16 @@ def test_only_what_is_sound_and_fits_is_used(opened: Workspace, truth: Path) -> 
         use("m0001", backbone="vgg16", weights="none")
     with pytest.raises(LabelerError, match="was made for other vectors"):
         use("m0001", vectors="pooled")
-    file_of(opened, "m0001").write_bytes(b"else")
+    file_of(two, "m0001").write_bytes(b"else")
     with pytest.raises(LabelerError, match=r"m0001.*\.npz.* is not the file that was saved"):
         use("m0001")
-    file_of(opened, "m0001").unlink()
+    file_of(two, "m0001").unlink()
     with pytest.raises(LabelerError, match="is missing"):
         use("m0001")
-    versions.remove(opened.store, opened.paths, ["m0001"], force=True)
+    versions.remove(two.store, two.paths, ["m0001"], force=True)
     with pytest.raises(LabelerError, match="was removed on 20"):
         use("m0001")
-    assert in_use(opened) == "m0002"
+    assert in_use(two) == "m0002"
 
 
 # --------------------------------------------------------------------------------------------------------- removing
@@ -220,42 +233,40 @@ def test_a_removed_version_loses_its_file_and_keeps_its_row(opened: Workspace, t
     assert versions.remove(opened.store, opened.paths, ["m0001"]).names == ()
 
 
-def test_the_one_in_use_stays_and_a_list_goes_whole_or_not_at_all(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)
+def test_the_one_in_use_stays_and_a_list_goes_whole_or_not_at_all(two: Workspace) -> None:
     for force in (False, True):
         with pytest.raises(versions.ModelNeeded, match="m0002 is in use"):
-            versions.remove(opened.store, opened.paths, ["m0001", "m0002"], force=force)
+            versions.remove(two.store, two.paths, ["m0001", "m0002"], force=force)
     with pytest.raises(UnknownName):
-        versions.remove(opened.store, opened.paths, ["m0001", "m0007"])
-    assert files(opened) == {"m0001", "m0002"}
+        versions.remove(two.store, two.paths, ["m0001", "m0007"])
+    assert files(two) == {"m0001", "m0002"}
 
 
-def test_what_something_refers_to_goes_only_on_demand(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)
-    opened.round()
-    versions.use(opened.store, opened.paths, opened.settings, "m0001")
+def test_what_something_refers_to_goes_only_on_demand(two: Workspace) -> None:
+    two.round()
+    versions.use(two.store, two.paths, two.settings, "m0001")
     with pytest.raises(versions.ModelNeeded, match="m0002: round 3 is PROPOSED"):
-        versions.remove(opened.store, opened.paths, ["m0002"])
-    [challenger] = add_versions(opened, 1, settings={"contest": {"champion": "m0003", "p": 0.2}}, kind="finetune")
+        versions.remove(two.store, two.paths, ["m0002"])
+    [challenger] = add_versions(two, 1, settings={"contest": {"champion": "m0003", "p": 0.2}}, kind="finetune")
     assert challenger == "m0003"
-    [later] = add_versions(opened, 1, settings={"contest": {"against": {"name": "m0003"}}})
+    [later] = add_versions(two, 1, settings={"contest": {"against": {"name": "m0003"}}})
     with pytest.raises(versions.ModelNeeded, match=f"m0003: {later} was compared with it"):
-        versions.remove(opened.store, opened.paths, ["m0003"])
-    assert versions.remove(opened.store, opened.paths, ["m0003", later]).notes == (), "both go: nobody is left to ask"
-    done = versions.remove(opened.store, opened.paths, ["m0002"], force=True)
+        versions.remove(two.store, two.paths, ["m0003"])
+    assert versions.remove(two.store, two.paths, ["m0003", later]).notes == (), "both go: nobody is left to ask"
+    done = versions.remove(two.store, two.paths, ["m0002"], force=True)
     assert done.notes == ("m0002: round 3 is PROPOSED",)
-    assert files(opened) == {"m0001"}
+    assert files(two) == {"m0001"}
 
 
-def test_pruning_keeps_what_is_needed(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)  # m0002 is in use, and what the newest round led to
-    names = add_versions(opened, 12)
-    done = versions.prune(opened.store, opened.paths, keep=3)
+def test_pruning_keeps_what_is_needed(two: Workspace) -> None:
+    # m0002 is in use, and what the newest round led to
+    names = add_versions(two, 12)
+    done = versions.prune(two.store, two.paths, keep=3)
     assert list(done.names) == ["m0001", *names[:-3]]
-    assert files(opened) == {"m0002", *names[-3:]}
-    assert in_use(opened) == "m0002"
-    assert versions.prune(opened.store, opened.paths, keep=3).names == ()
-    assert opened.verify()["differences"] == []
+    assert files(two) == {"m0002", *names[-3:]}
+    assert in_use(two) == "m0002"
+    assert versions.prune(two.store, two.paths, keep=3).names == ()
+    assert two.verify()["differences"] == []
 
 
 def test_a_network_goes_with_the_last_version_that_sits_on_it(opened: Workspace, truth: Path) -> None:
@@ -313,12 +324,11 @@ def test_a_removal_that_is_killed_is_finished_by_the_next(fresh: Callable[[], Pa
         assert files(opened) == {"m0001", names[-1]}
 
 
-def test_rounds_of_a_removed_version_are_still_told(opened: Workspace, truth: Path) -> None:
-    trained(opened, truth, 2)
-    versions.remove(opened.store, opened.paths, ["m0001"])
-    with opened.store.read() as session:
+def test_rounds_of_a_removed_version_are_still_told(two: Workspace, truth: Path) -> None:
+    versions.remove(two.store, two.paths, ["m0001"])
+    with two.store.read() as session:
         row = session.query(Round).filter_by(number=1).one()
         version = session.get_one(ModelVersion, row.trained_version_id)
-        assert version_files.state(opened.paths, version) == "removed"
-    trained(opened, truth)
-    assert in_use(opened) == "m0003"
+        assert version_files.state(two.paths, version) == "removed"
+    trained(two, truth)
+    assert in_use(two) == "m0003"

@@ -8,6 +8,9 @@ export function confidence(item, classes) {
   return second ? 1 - item.probability : item.probability;
 }
 
+/** Whether a mode is a second look: at what people answered, or at what the model sorted. */
+export const looksAgain = (mode) => ["mistakes", "disputed", "sorted"].includes(mode);
+
 export class Batch {
   /**
    * @param view   the answer of GET /api/batch.
@@ -17,7 +20,7 @@ export class Batch {
   constructor(view, unsent = [], passed = new Set()) {
     this.round = view.round;
     this.mode = view.mode ?? "label";
-    this.second = this.mode === "mistakes" || this.mode === "disputed"; // a second look at what has an answer
+    this.second = looksAgain(this.mode);
     this.classes = view.classes;
     this.suggests = view.suggestion ?? true;
     this.items = [];

@@ -1,5 +1,6 @@
 // The way from batch to batch: what is asked of the server, when, and what is shown in between.
 
+import { looksAgain } from "./batch.js";
 import { isShown } from "./input.js";
 import { askForRound, getBatch, SignedOut } from "./server.js";
 import { isWorking } from "./waiting.js";
@@ -109,8 +110,7 @@ export class Feed {
   async wait(view) {
     const { page } = this;
     this.waitingToSave = Boolean(page.now.batch?.complete) && page.outbox.pending > 0;
-    const looksAgain = page.mode === "mistakes" || page.mode === "disputed";
-    const idle = !looksAgain && view.round === null && !view.wait && view.job?.state !== "failed" && !isWorking(view.job);
+    const idle = !looksAgain(page.mode) && view.round === null && !view.wait && view.job?.state !== "failed" && !isWorking(view.job);
     if (idle && view.pool > 0 && !this.asked) {
       this.asked = true; // where nothing comes of it the panel offers to try again
       view.job = await askForRound().catch(() => view.job); // not there: the next look says so

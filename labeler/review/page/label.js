@@ -18,7 +18,7 @@ import { begin, word } from "./words.js";
 import { Work } from "./work.js";
 
 const AWAY_MS = 30000;
-const OF_THE_SWITCH = ["label", "grid", "disputed"];
+const OF_THE_SWITCH = ["label", "grid", "disputed", "sorted"];
 
 /** Called once by the Gradio component with its root element. The skeleton says in which mode. */
 export async function mount(element) {
@@ -137,6 +137,7 @@ class LabelPage {
     for (const button of modes.children) {
       button.setAttribute("aria-pressed", String(button.dataset.to === this.mode));
       if (button.dataset.to === "disputed") button.hidden = !(this.lastView.role === "admin" && this.lastView.overlap > 1);
+      if (button.dataset.to === "sorted") button.hidden = !(this.lastView.to_check > 0 || this.mode === "sorted");
     }
   }
 

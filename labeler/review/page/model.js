@@ -6,7 +6,7 @@ import { openCell } from "./gallery.js";
 import { colour } from "./parts.js";
 import { begin, word, wordOr } from "./words.js";
 
-const SPLITS = ["train", "validation", "test"];
+const SPLITS = ["train", "validation", "test", "sorted"];
 
 /** Called once by the Gradio component with its root element and its channel for values. */
 export async function mount(element, channel) {
@@ -23,13 +23,18 @@ export async function mount(element, channel) {
 
 // ------------------------------------------------------------------------------------------------------- in short
 
-function overview({ model, labelled, pool, curve, stopping }) {
+function overview({ model, labelled, pool, curve, estimate, stopping }) {
   const list = [
     [word("model.labelled"), count(labelled)],
     [word("model.pool"), count(pool)],
   ];
   const now = curve.points.find((point) => point.model === model?.name);
   if (now) list.unshift([word("model.accuracy"), percent(now.accuracy), aboutAccuracy(now, curve.split)]);
+  if (estimate) {
+    const bounds = between([estimate.low, estimate.high]);
+    const about = word(estimate.audited ? "model.estimatedAbout" : "model.estimatedAlone", { bounds, n: estimate.audited });
+    list.push([word("model.estimated"), percent(estimate.accuracy), about]);
+  }
   if (stopping.expected_errors !== null && pool > 0) {
     const about = word("model.expectedAbout");
     list.push([word("model.expected"), count(Math.round(stopping.expected_errors)), about]);

@@ -25,7 +25,7 @@ async function wanted(method, path, body) {
 
 /**
  * Images to label. Throws when the server does not give them.
- * @param mode  "label", "grid", "mistakes" or "disputed".
+ * @param mode  "label", "grid", "mistakes", "disputed" or "sorted".
  * @param now   do not wait for the model under training.
  * @param after number of a round this page has already: the one that comes after it is wanted.
  */

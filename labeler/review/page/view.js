@@ -151,6 +151,7 @@ function sayOf(batch, item) {
     return { heading: word("suggest.heading"), label: null, text, share: null, why: word("suggest.noneWhy") };
   }
   const text = word("suggest.looksLike", { label: item.predicted });
+  if (batch.mode === "sorted") return { heading: word("sorted.heading"), label: item.predicted, text, share, why };
   return { heading: word("suggest.heading"), label: item.predicted, text, share, why };
 }
 

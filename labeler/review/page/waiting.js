@@ -32,6 +32,7 @@ export function panelFor(view, batch, saving, undo) {
   if (view.wait === "model") return model(view, batch, undo);
   if (mode === "mistakes") return { mark: "done", title: word("wait.checked"), text: word("wait.checkedHint"), undo };
   if (mode === "disputed") return { mark: "done", title: word("wait.agreed"), text: word("wait.agreedHint"), undo };
+  if (mode === "sorted") return { mark: "done", title: word("wait.sorted"), text: word("wait.sortedHint"), undo };
   if (job?.state === "failed") {
     const text = `${job.message} ${word("wait.failedHint")}`;
     return { mark: "bad", title: word("wait.failed"), text, again: word("wait.again") };
