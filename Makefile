@@ -26,7 +26,7 @@ demo: install ## draw faces, run three rounds with an oracle, print the learning
 
 test: install ## run the checks and the tests
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 25
 
 check: install ## lint, types, layers, dependencies, migrations
 	$(BIN)/ruff check .

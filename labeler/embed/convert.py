@@ -140,4 +140,6 @@ def calibration_images(size: int, count: int = CALIBRATION_IMAGES) -> NDArray[np
 
 
 if __name__ == "__main__":
+    # scikit-learn has the photographs that int8 is calibrated on.
+    heavy.spare("matplotlib", *(() if json.loads(sys.argv[1])["precision"] == INT8 else ("sklearn",)))
     sys.exit(main(sys.argv[1]))

@@ -25,6 +25,15 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
+def spare(*packages: str) -> None:
+    """For a child, before it imports Keras: as if these were not installed.
+
+    Keras imports scikit-learn and Matplotlib where they are, and 2.5 s of processor go by before the work begins.
+    """
+    for name in packages:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # what the import system takes for "not there"
+
+
 def environment() -> dict[str, str]:
     """What such a child needs around it: this package, Keras on TensorFlow, quiet, and the processor alone."""
     root = str(Path(__file__).resolve().parents[2])

@@ -91,21 +91,17 @@ def _with_audit(expected: float, deviation: float, wrong: int, n: int) -> Accura
     return Accuracy(1.0 - a / (a + b), 1.0 - float(high), 1.0 - float(low))
 
 
-def expected_errors(
-    probabilities: Float64, held_out: Float64 | None, y: npt.NDArray[np.integer] | None = None
-) -> Errors:
+def expected_errors(probabilities: Float64, held_out: Float64 | None) -> Errors:
     """The mistakes among images that are filed as the model says.
 
     Args:
         probabilities: (n, C) calibrated, of the images in question.
         held_out: (m, C) calibrated held-out probabilities of the labelled images, ``Head.out_of_fold``; None where
             there are too few labels to hold any out.
-        y: (m,) their class numbers, where at hand; reserved for a sharper interval.
     """
     n = len(probabilities)
     if n == 0:
         return Errors(0.0, 0.0, 0.0)
-    del y
     expected = _left(probabilities) * n
     counts = np.minimum(np.random.default_rng(1).poisson(_error_shares(probabilities, held_out) * n), n)
     low, high = np.quantile(counts, _BOUNDS)

@@ -141,4 +141,5 @@ def _network(
 
 
 if __name__ == "__main__":
+    heavy.spare("matplotlib", "sklearn")
     sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

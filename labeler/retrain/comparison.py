@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.pool.csv_table import write_csv
-from labeler.retrain import plots, report
+from labeler.retrain import drawing, plots, report
 from labeler.retrain.evaluate import CERTAINTY
 
 Float64 = npt.NDArray[np.float64]
@@ -263,7 +263,7 @@ def _best(found: Sequence[Model]) -> dict[str, float]:
     return {key: max((mean for m in found if (mean := m.mean(key)) is not None), default=0.0) for key, _ in METRICS}
 
 
-def _figures(found: Sequence[Model], classes: Sequence[str]) -> dict[str, plots.Drawing]:
+def _figures(found: Sequence[Model], classes: Sequence[str]) -> dict[str, drawing.Drawing]:
     columns = range(1) if len(classes) == 2 else range(len(classes))
     names = [model.label for model in found]
     scores = {
@@ -287,7 +287,7 @@ def _figures(found: Sequence[Model], classes: Sequence[str]) -> dict[str, plots.
     return drawn
 
 
-def _histories(found: Sequence[Model]) -> dict[str, plots.Drawing]:
+def _histories(found: Sequence[Model]) -> dict[str, drawing.Drawing]:
     """By label, of every model whose first seed was trained in epochs."""
     histories = {model.label: model.runs[0].history for model in found}
     values = {label: history.as_json() for label, history in histories.items() if history is not None}

@@ -1,77 +1,50 @@
-"""The figures of the reports: values in, a PNG and its description in words out.
-
-Drawn with Matplotlib's objects on the Agg canvas, never through pyplot: nothing global is read or changed, so a worker
-thread may draw. Every figure is 10.7 cm wide, as a column of a printed page and, scaled, a telephone are; its letters
-stay legible at both. Colours are those of Okabe and Ito (2008), which the colour-blind tell apart; what tells two
-things apart on paper without colour is the kind of line, the label beside it, or the number in it.
-"""
+"""The figures of the reports: values in, a PNG and its description in words out."""
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from labeler.retrain.drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    LINES,
+    SMALL,
+    TEXT,
+    Curve,
+    Drawing,
+    beside,
+    crowded,
+    draw_lines,
+    enlarged,
+    figures,
+    finished,
+    legend,
+    legend_height,
+    no_tick_beyond,
+    number_in_words,
+    one_figure,
+    unit_square,
+    values_in_words,
+)
 from labeler.retrain.evaluate import CERTAINTY, roc_auc, wilson
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    pass
 
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer]
 Run = tuple[Labels, Float64]  # true class numbers (n,) and probabilities (n, C)
 
-WIDTH = 4.2  # inches
-DPI = 200
-TEXT, SMALL = 9.5, 8.5  # points
-INK, FAINT = "#1a1a1a", "#8a8a8a"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#E69F00")
-# Not as many as colours, so that a colour comes back with another line.
-LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1.5, 2)))
 _GRID = np.linspace(0.0, 1.0, 201)
 _LEVEL_LABEL = 12  # letters of a class name beneath a column before it is turned
 _FEW_CLASSES = 4  # of which a confusion matrix has room for large numbers
 _KINDS_IN_WORDS = 8  # kinds of mistakes that a description reads out
 _GOOD = 0.9  # value from which a curve lies in the corner
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A figure: the PNG's bytes, and what it shows in words for who cannot see it."""
-
-    png: bytes
-    alt: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """A line over [0, 1] with the number that sums it up.
-
-    Attributes:
-        name: what the line stands for.
-        x, y: (m,) its points.
-        spread: (m,) standard deviation over the runs, None for one run.
-        value: area below the line, the mean over the runs.
-        sd: the value's standard deviation over the runs, None for one run.
-    """
-
-    name: str
-    x: Float64
-    y: Float64
-    spread: Float64 | None
-    value: float
-    sd: float | None
-
-    @property
-    def label(self) -> str:
-        digits = 4 if self.value >= 0.99 else 3
-        return f"{self.name}  {self.value:.{digits}f}" + (f" ± {self.sd:.{digits}f}" if self.sd is not None else "")
 
 
 # ------------------------------------------------------------------------------------------------- curves from scores
@@ -156,28 +129,28 @@ def _averaged(name: str, lines: Sequence[Float64], areas: Sequence[float], start
 
 def roc(curves: Sequence[Curve]) -> Drawing:
     """ROC curves, listed the best first; a corner is enlarged where they all lie in it. At least one curve."""
-    figure, axes = _figure(3.7 + _legend_height(curves))
+    figure, axes = one_figure(3.7 + legend_height(curves))
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
-    _lines(axes, curves)
-    _unit_square(axes, "false positive rate", "true positive rate")
+    draw_lines(axes, curves)
+    unit_square(axes, "false positive rate", "true positive rate")
     if min(curve.value for curve in curves) > _GOOD:
-        _enlarged(axes, curves, (0.36, 0.14, 0.6, 0.6), x=0.0)
-    _legend(figure, curves, "area under the curve (AUC)")
-    return _drawing(figure, f"ROC curves, true over false positive rate. Area: {_values(curves)}.")
+        enlarged(axes, curves, (0.36, 0.14, 0.6, 0.6), x=0.0)
+    legend(figure, curves, "area under the curve (AUC)")
+    return finished(figure, f"ROC curves, true over false positive rate. Area: {values_in_words(curves)}.")
 
 
 def precision_recall(curves: Sequence[Curve], prevalence: float | None = None) -> Drawing:
     """Precision over recall, as :func:`roc`. ``prevalence`` is the precision of guessing. At least one curve."""
-    figure, axes = _figure(3.7 + _legend_height(curves))
+    figure, axes = one_figure(3.7 + legend_height(curves))
     if prevalence is not None:
         axes.axhline(prevalence, color=FAINT, linewidth=0.8)
         axes.text(0.99, prevalence - 0.015, "guessing", color=INK, fontsize=SMALL, va="top", ha="right")
-    _lines(axes, curves)
-    _unit_square(axes, "recall", "precision")
+    draw_lines(axes, curves)
+    unit_square(axes, "recall", "precision")
     if min(curve.value for curve in curves) > _GOOD:
-        _enlarged(axes, curves, (0.14, 0.14, 0.6, 0.6), x=0.8)
-    _legend(figure, curves, "average precision")
-    return _drawing(figure, f"Precision over recall. Average precision: {_values(curves)}.")
+        enlarged(axes, curves, (0.14, 0.14, 0.6, 0.6), x=0.8)
+    legend(figure, curves, "average precision")
+    return finished(figure, f"Precision over recall. Average precision: {values_in_words(curves)}.")
 
 
 def confusion(table: Sequence[Sequence[int]], classes: Sequence[str]) -> Drawing:
@@ -189,7 +162,7 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str]) -> Drawing
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     few = size <= _FEW_CLASSES
-    figure, axes = _figure(3.3 if few else 4.2)
+    figure, axes = one_figure(3.3 if few else 4.2)
     axes.imshow(shares, cmap=colormaps["Blues"], vmin=0.0, vmax=1.15, aspect="auto")
     big, small = (TEXT + 4, SMALL) if few else (7.8, 6.2)
     for row, column in np.ndindex(size, size):
@@ -207,7 +180,7 @@ def confusion(table: Sequence[Sequence[int]], classes: Sequence[str]) -> Drawing
     axes.set_ylabel("true class", fontsize=TEXT)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _drawing(figure, _confusion_in_words(counts, classes))
+    return finished(figure, _confusion_in_words(counts, classes))
 
 
 def _confusion_in_words(counts: npt.NDArray[np.integer], classes: Sequence[str]) -> str:
@@ -226,7 +199,7 @@ def reliability(bins: Sequence[Mapping[str, float]], n_classes: int) -> Drawing:
         bins: ``n, hits, confidence, accuracy`` of each (``evaluate.reliability``).
         n_classes: the prediction's probability is at least one over it.
     """
-    figure, (axes, below) = _figures(2, 4.4, heights=(3.0, 1.0), sharex=True)
+    figure, (axes, below) = figures(2, 4.4, heights=(3.0, 1.0), sharex=True)
     sure, right = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
     bounds = [wilson(int(b["hits"]), int(b["n"])) for b in bins]
     reach = [
@@ -247,21 +220,21 @@ def reliability(bins: Sequence[Mapping[str, float]], n_classes: int) -> Drawing:
     below.set_ylim(0.7, max(counts, default=1) * 6)
     below.set_yticks([])
     below.set_yticks([], minor=True)
-    crowded = _crowded(sure, (1.04 - low) / 13)
-    for x, n, hidden in zip(sure, counts, crowded, strict=True):
+    close = crowded(sure, (1.04 - low) / 13)
+    for x, n, hidden in zip(sure, counts, close, strict=True):
         if not hidden:
             below.text(x, n * 1.25, f"{n:,}", fontsize=SMALL - 1, ha="center", color=INK)
     below.set_ylabel("images\n(log)", fontsize=TEXT)
     below.set_xlabel("confidence of the model", fontsize=TEXT)
     listed = "; ".join(f"{b['confidence']:.2f} sure, {b['accuracy']:.2f} right, {int(b['n']):,} images" for b in bins)
-    return _drawing(figure, f"Reliability: how often the model was right by how sure it was. {listed}.")
+    return finished(figure, f"Reliability: how often the model was right by how sure it was. {listed}.")
 
 
 def history(values: Mapping[str, Any]) -> Drawing:
     """Loss and accuracy of every epoch, training and held out; ``values`` as ``History.as_json``."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, both = _figures(2, 4.2, heights=(1.0, 1.0), sharex=True)
+    figure, both = figures(2, 4.2, heights=(1.0, 1.0), sharex=True)
     epochs = range(1, len(values["loss"]) + 1)
     best = int(values.get("best_epoch") or 0)
     for axes, name in zip(both, ("loss", "accuracy"), strict=True):
@@ -269,7 +242,7 @@ def history(values: Mapping[str, Any]) -> Drawing:
             points = list(values.get(key) or ())
             if points:
                 axes.plot(epochs, points, color=COLOURS[colour], linestyle=LINES[line], marker="o", markersize=3)
-                _beside(axes, (epochs[-1], points[-1]), said, COLOURS[colour])
+                beside(axes, (epochs[-1], points[-1]), said, COLOURS[colour])
         if best:
             axes.axvline(best, color=FAINT, linewidth=0.8)
         axes.set_ylabel(name, fontsize=TEXT)
@@ -278,16 +251,16 @@ def history(values: Mapping[str, Any]) -> Drawing:
     if best:
         both[0].text(best, 1.0, " kept", transform=both[0].get_xaxis_transform(), fontsize=SMALL, color=INK, va="top")
     both[1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    _no_tick_beyond(both[1], epochs[-1])
+    no_tick_beyond(both[1], epochs[-1])
     both[1].set_xlabel("epoch", fontsize=TEXT)
     kept = f" The weights of epoch {best} were kept." if best else ""
     end = f"loss {values['loss'][0]:.3f} to {values['loss'][-1]:.3f}"
-    return _drawing(figure, f"Loss and accuracy over {len(epochs)} epochs: training {end}.{kept}")
+    return finished(figure, f"Loss and accuracy over {len(epochs)} epochs: training {end}.{kept}")
 
 
 def distribution(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]) -> Drawing:
     """How many images each class has in every split, one panel per split, all to one scale."""
-    figure, panels = _figures(len(counts), 0.55 + len(counts) * (0.32 + 0.23 * len(classes)), sharex=True)
+    figure, panels = figures(len(counts), 0.55 + len(counts) * (0.32 + 0.23 * len(classes)), sharex=True)
     most = max([n for split in counts.values() for n in split.values()], default=0)
     for axes, (split, of_class) in zip(panels, counts.items(), strict=True):
         values = [int(of_class.get(name, 0)) for name in classes]
@@ -308,7 +281,7 @@ def distribution(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]
         f"{split}: " + ", ".join(f"{of_class.get(name, 0):,} {name}" for name in classes)
         for split, of_class in counts.items()
     )
-    return _drawing(figure, f"Images of each class. {listed}.")
+    return finished(figure, f"Images of each class. {listed}.")
 
 
 def bars(
@@ -323,10 +296,10 @@ def bars(
         unit: after every number, e.g. ``%``.
         from_zero: bars from zero; else only means and deviations, on an axis that begins where they do.
     """
-    figure, axes = _figure(0.75 + 0.36 * len(names))
+    figure, axes = one_figure(0.75 + 0.36 * len(names))
     means = [float(np.mean(v)) for v in values]
     sds = [float(np.std(v, ddof=1)) if len(v) > 1 else None for v in values]
-    said = [_number(m, s, unit) for m, s in zip(means, sds, strict=True)]
+    said = [number_in_words(m, s, unit) for m, s in zip(means, sds, strict=True)]
     ends = []
     for row, (mean, sd, single) in enumerate(zip(means, sds, values, strict=True)):
         if from_zero:
@@ -345,139 +318,26 @@ def bars(
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     if unit == "%":
-        _no_tick_beyond(axes, 100)
+        no_tick_beyond(axes, 100)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(label + (f" ({unit})" if unit else ""), fontsize=TEXT)
     listed = "; ".join(f"{name} {text}" for name, text in zip(names, said, strict=True))
-    return _drawing(figure, f"{label.capitalize()}, mean and standard deviation over seeds: {listed}.")
+    return finished(figure, f"{label.capitalize()}, mean and standard deviation over seeds: {listed}.")
 
 
 def learning_curve(points: Sequence[tuple[int, float, float, float]]) -> Drawing:
     """Accuracy over the number of labels with its interval; ``points`` are (labels, accuracy, low, high)."""
-    figure, axes = _figure(3.0)
+    figure, axes = one_figure(3.0)
     labels, accuracy, low, high = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
     axes.fill_between(labels, 100 * low, 100 * high, color=COLOURS[0], alpha=0.18, linewidth=0)
     axes.plot(labels, 100 * accuracy, "o-", color=COLOURS[0], markersize=3.5, linewidth=1.4)
     end = (labels[-1], 100 * accuracy[-1])
-    _beside(axes, end, f"{end[1]:.1f} %", INK)
+    beside(axes, end, f"{end[1]:.1f} %", INK)
     axes.set_xlabel("labels", fontsize=TEXT)
     axes.set_ylabel("accuracy (%)", fontsize=TEXT)
     axes.set_xlim(0, 1.18 * labels[-1])
-    _no_tick_beyond(axes, labels[-1])
+    no_tick_beyond(axes, labels[-1])
     said = (
         f"from {100 * accuracy[0]:.1f} % at {labels[0]:,.0f} labels to {100 * accuracy[-1]:.1f} % at {labels[-1]:,.0f}"
     )
-    return _drawing(figure, f"Accuracy over the number of labels, with {CERTAINTY:.0%} interval: {said}.")
-
-
-# --------------------------------------------------------------------------------------------------------- the frame
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure, (axes,) = _figures(1, height)
-    return figure, axes
-
-
-def _figures(
-    n: int, height: float, *, heights: Sequence[float] | None = None, sharex: bool = False
-) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    grid = figure.subplots(n, 1, sharex=sharex, squeeze=False, height_ratios=heights)
-    panels: list[Axes] = list(grid[:, 0])
-    for axes in panels:
-        axes.tick_params(labelsize=SMALL, color=FAINT)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["bottom", "left"]].set_color(FAINT)
-    return figure, panels
-
-
-def _lines(axes: Axes, curves: Sequence[Curve]) -> None:
-    for number, curve in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(curve.x, curve.y, color=colour, linestyle=LINES[number % len(LINES)], linewidth=1.5)
-        if curve.spread is not None:
-            low, high = np.clip(curve.y - curve.spread, 0, 1), np.clip(curve.y + curve.spread, 0, 1)
-            axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
-
-
-def _unit_square(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlim(0, 1.01)
-    axes.set_ylim(0, 1.015)
-    axes.set_xlabel(x, fontsize=TEXT)
-    axes.set_ylabel(y, fontsize=TEXT)
-
-
-def _beside(axes: Axes, point: tuple[float, float], text: str, colour: str) -> None:
-    axes.annotate(text, point, xytext=(5, 0), textcoords="offset points", fontsize=SMALL, color=colour, va="center")
-
-
-def _no_tick_beyond(axes: Axes, most: float) -> None:
-    """Room at the right is for text: there is no 140 % and no epoch that was not run."""
-    axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= most])
-
-
-def _enlarged(axes: Axes, curves: Sequence[Curve], place: tuple[float, float, float, float], x: float) -> None:
-    """The upper corner from ``x`` on, a fifth of the scale wide, drawn large at ``place``."""
-    corner = axes.inset_axes(place, xlim=(x - 0.004, x + 0.204), ylim=(0.8, 1.004))
-    _lines(corner, curves)
-    corner.tick_params(labelsize=SMALL - 1.5)
-    corner.set_xticks([x, x + 0.1, x + 0.2])
-    corner.set_yticks([0.8, 0.9, 1.0])
-    axes.indicate_inset_zoom(corner, edgecolor=FAINT)
-
-
-def _values(curves: Sequence[Curve]) -> str:
-    return "; ".join(f"{curve.name} {curve.value:.3f}" for curve in curves)
-
-
-def _legend_height(curves: Sequence[Curve]) -> float:
-    return 0.24 + 0.17 * len(curves)
-
-
-def _legend(figure: Figure, curves: Sequence[Curve], title: str) -> None:
-    """Below the axes, the best first; every curve keeps the colour of its place in the list, from figure to figure."""
-    from matplotlib.lines import Line2D
-
-    order = sorted(range(len(curves)), key=lambda number: -curves[number].value)
-    keys = [Line2D([], [], color=COLOURS[i % len(COLOURS)], linestyle=LINES[i % len(LINES)], lw=1.5) for i in order]
-    figure.legend(
-        keys,
-        [curves[number].label for number in order],
-        title=title,
-        loc="outside lower center",
-        frameon=False,
-        fontsize=SMALL,
-        title_fontsize=SMALL,
-        handlelength=2.8,
-        borderpad=0.1,
-        labelspacing=0.25,
-    )
-
-
-def _crowded(places: Sequence[float], apart: float) -> list[bool]:
-    """Which labels would run into the one to their right; the last, where most images are, always stays."""
-    hidden, right = [], math.inf
-    for place in reversed(places):
-        hidden.append(right - place < apart)
-        right = right if hidden[-1] else place
-    return hidden[::-1]
-
-
-def _number(mean: float, sd: float | None, unit: str) -> str:
-    digits = 0 if abs(mean) >= 1000 else 1 if abs(mean) >= 10 else 2
-    text = f"{mean:,.{digits}f}" + (f" ± {sd:,.{digits}f}" if sd is not None else "")
-    return f"{text} {unit}".rstrip()
-
-
-def _drawing(figure: Figure, alt: str) -> Drawing:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)  # a dollar sign in a name is a dollar sign
-    out = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(out, metadata={"Description": alt, "Software": None})  # savefig would draw everything twice
-    return Drawing(out.getvalue(), alt)
+    return finished(figure, f"Accuracy over the number of labels, with {CERTAINTY:.0%} interval: {said}.")

@@ -25,8 +25,8 @@ from labeler import faults
 from labeler.domain import LabelerError
 from labeler.pool.disk import make_folder, sync_folder
 from labeler.pool.names import TEMP_PREFIX, is_passed_over, shown
+from labeler.retrain import drawing, plots
 from labeler.retrain import groups as kinds
-from labeler.retrain import plots
 from labeler.retrain.evaluate import CERTAINTY, ECE_BINS
 
 Float64 = npt.NDArray[np.float64]
@@ -343,7 +343,7 @@ def _mistake(content: EvaluationReport, row: int) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- pictures
 
 
-def _figures(content: EvaluationReport) -> dict[str, plots.Drawing]:
+def _figures(content: EvaluationReport) -> dict[str, drawing.Drawing]:
     """Every figure there is material for, by the name of its file."""
     y, classes, metrics = content.y, content.classes, content.metrics
     run = [(y, content.probabilities)]
@@ -353,7 +353,7 @@ def _figures(content: EvaluationReport) -> dict[str, plots.Drawing]:
     both_sides = [c for c in shown_classes if 0 < int((y == c).sum()) < len(y)]
     recall = [curve for c in both_sides if (curve := plots.recall_curve(classes[c], run, [c]))]
     prevalence = float((y == 0).mean()) if len(classes) == 2 else None
-    drawn: dict[str, plots.Drawing | None] = {
+    drawn: dict[str, drawing.Drawing | None] = {
         "confusion": plots.confusion(metrics["confusion"], classes),
         "roc": plots.roc(roc) if roc else None,
         "precision-recall": plots.precision_recall(recall, prevalence) if recall else None,

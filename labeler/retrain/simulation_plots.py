@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.retrain.curves import BAND, Runs, areas
-from labeler.retrain.plots import (
+from labeler.retrain.drawing import (
     COLOURS,
     FAINT,
     INK,
@@ -21,12 +21,12 @@ from labeler.retrain.plots import (
     TEXT,
     Curve,
     Drawing,
-    _beside,
-    _drawing,
-    _figure,
-    _legend,
-    _legend_height,
-    _no_tick_beyond,
+    beside,
+    finished,
+    legend,
+    legend_height,
+    no_tick_beyond,
+    one_figure,
 )
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def learning_curves(runs: Sequence[Runs], measure: Measure, target: float | None
         target: a line across, in accuracy.
     """
     lines = [getattr(each, measure) for each in runs]
-    legend = [_in_legend(each, values) for each, values in zip(runs, lines, strict=True)]
-    figure, axes = _figure(3.3 + _legend_height(legend))
+    named = [_in_legend(each, values) for each, values in zip(runs, lines, strict=True)]
+    figure, axes = one_figure(3.3 + legend_height(named))
     for number, (each, values) in enumerate(zip(runs, lines, strict=True)):
         colour, line = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
         if len(values) > 1:
@@ -66,13 +66,13 @@ def learning_curves(runs: Sequence[Runs], measure: Measure, target: float | None
             fontsize=SMALL, color=INK, va="bottom",
         )  # fmt: skip
     axes.set_ylabel(measure.replace("_", " ") + " (%)", fontsize=TEXT)
-    _legend(figure, legend, "mean over the curve")
+    legend(figure, named, "mean over the curve")
     ends = "; ".join(
         f"{each.strategy} from {100 * values[:, 0].mean():.1f} % at {each.labels[0]:,} labels "
         f"to {100 * values[:, -1].mean():.1f} % at {each.labels[-1]:,}"
         for each, values in zip(runs, lines, strict=True)
     )
-    return _drawing(figure, f"{measure.replace('_', ' ').capitalize()} on the test images by labels: {ends}.")
+    return finished(figure, f"{measure.replace('_', ' ').capitalize()} on the test images by labels: {ends}.")
 
 
 def estimate(
@@ -86,7 +86,7 @@ def estimate(
         believed: (m, 3) estimate, lower and upper bound.
         certainty: of the bounds.
     """
-    figure, axes = _figure(3.0)
+    figure, axes = one_figure(3.0)
     said, low, high = 100 * believed.T
     axes.fill_between(labels, low, high, color=COLOURS[1], alpha=0.18, linewidth=0)
     axes.plot(labels, said, color=COLOURS[1], linestyle=LINES[1], linewidth=1.5)
@@ -94,12 +94,12 @@ def estimate(
     end = int(labels[-1])
     _accuracy_axis(axes, _reach([labels], [np.stack([truth, *believed.T])], None), end)
     apart = _apart(100 * float(truth[-1]), float(said[-1]), axes.get_ylim())
-    _beside(axes, (end, apart[0]), "truth", COLOURS[0])
-    _beside(axes, (end, apart[1]), "estimate", COLOURS[1])
+    beside(axes, (end, apart[0]), "truth", COLOURS[0])
+    beside(axes, (end, apart[1]), "estimate", COLOURS[1])
     axes.set_xlim(right=1.24 * end)
-    _no_tick_beyond(axes, end)
+    no_tick_beyond(axes, end)
     axes.set_ylabel("accuracy (%)", fontsize=TEXT)
-    return _drawing(
+    return finished(
         figure,
         f"{strategy}: estimated accuracy with its {certainty:.0%} interval beside the accuracy on the test images, by "
         f"labels. At {end:,} labels estimated {said[-1]:.1f} % ({low[-1]:.1f} to {high[-1]:.1f}), "
@@ -108,7 +108,7 @@ def estimate(
 
 
 def _in_legend(runs: Runs, values: Float64) -> Curve:
-    """Name and mean over the curve, as :mod:`labeler.retrain.plots` writes its legends."""
+    """Name and mean over the curve, as :mod:`labeler.retrain.drawing` writes its legends."""
     over = areas(Runs(runs.strategy, runs.labels, values, values, runs.full))
     sd = float(over.std(ddof=1)) if len(over) > 1 else None
     return Curve(runs.strategy, runs.labels.astype(np.float64), values.mean(axis=0), None, float(over.mean()), sd)
@@ -139,7 +139,7 @@ def _accuracy_axis(axes: Axes, reach: tuple[float, float], end: int) -> None:
     axes.set_ylim(100 * max(low - room, 0.0), 100 * min(high + room, 1.0) + 0.05)
     axes.set_xlim(0, 1.03 * end)
     axes.set_xlabel("labels", fontsize=TEXT)
-    _no_tick_beyond(axes, end)
+    no_tick_beyond(axes, end)
 
 
 def _apart(one: float, other: float, limits: tuple[float, float]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labeler.retrain import curves, plots, report, simulation_plots
+from labeler.retrain import curves, drawing, report, simulation_plots
 from labeler.retrain.curves import BEHIND, Runs
 
 Document = Mapping[str, Any]
@@ -178,9 +178,9 @@ def _marks(labels: npt.NDArray[np.int64]) -> list[int]:
     return [int(n) for n in labels[np.unique(places)]]
 
 
-def _estimates(by_strategy: Mapping[str, Rows]) -> dict[str, plots.Drawing]:
+def _estimates(by_strategy: Mapping[str, Rows]) -> dict[str, drawing.Drawing]:
     """By strategy, where every seed has an estimate at some common number of labels."""
-    drawn: dict[str, plots.Drawing] = {}
+    drawn: dict[str, drawing.Drawing] = {}
     for name, rows in by_strategy.items():
         known = [
             {n: (truth, *each) for n, truth, each in zip(*columns, strict=False) if each is not None}

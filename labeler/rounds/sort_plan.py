@@ -15,7 +15,6 @@ from labeler.rank.quality import expected_errors
 from labeler.rank.strategies import uncertainty_of
 from labeler.record import images, sorting
 from labeler.record.tables import ModelVersion, SortRun
-from labeler.rounds import disputes
 from labeler.rounds.learning import Learner
 from labeler.rounds.order import said
 from labeler.rounds.predicting import required
@@ -77,11 +76,9 @@ def plan(learner: Learner, above: float) -> Plan:
             f"the model is {above:.1%} sure of none of the {len(free)} images in the pool",
             "label more, or lower --above",
         )
-    labelled = disputes.held_out(learner, version, model)
-    y = labelled.y if labelled is not None else None
 
     def among(rows: npt.NDArray[np.bool_]) -> dict[str, float]:
-        errors = expected_errors(probabilities[rows], model.head.out_of_fold, y)
+        errors = expected_errors(probabilities[rows], model.head.out_of_fold)
         return {"images": int(rows.sum()), **asdict(errors)}
 
     expected = {"before": among(np.ones_like(sure)), "sorted": among(sure), "left": among(~sure)}

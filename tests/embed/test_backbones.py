@@ -16,8 +16,8 @@ from labeler.embed import backbones
 def test_the_default_has_the_three_measured_parts() -> None:
     backbone = backbones.resolve("efficientnet_lite0", weights="imagenet", vectors="multi-depth", precision="float32")
     assert [(part.name, part.dimension, part.weight) for part in backbone.parts] == [
-        ("block11", 672, 0.7),
-        ("block15", 1152, 0.7),
+        ("block11", 672, 1.0),
+        ("block15", 1152, 1.0),
         ("head", 1280, 1.0),
     ]
     assert backbone.dimension == 3104

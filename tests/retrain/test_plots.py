@@ -16,8 +16,9 @@ from PIL import Image
 from sklearn import metrics as reference
 
 from labeler.retrain import plots
+from labeler.retrain.drawing import COLOURS, DPI, LINES, WIDTH, Curve, Drawing
 from labeler.retrain.evaluate import metrics
-from labeler.retrain.plots import Drawing, Run
+from labeler.retrain.plots import Run
 
 Scores = tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]
 TEN = tuple(f"class {i}" for i in range(10))
@@ -110,7 +111,7 @@ def test_no_curve_where_there_is_one_class() -> None:
     assert alone.value == 1.0
 
 
-def curves(n: int, classes: int = 2, skill: float = 2.0) -> list[plots.Curve]:
+def curves(n: int, classes: int = 2, skill: float = 2.0) -> list[Curve]:
     found = [plots.roc_curve(f"model {i}", [run(100, classes, i, skill)], [0]) for i in range(n)]
     return [curve for curve in found if curve is not None]
 
@@ -163,7 +164,7 @@ def test_every_figure_opens_and_is_described(name: str) -> None:
     assert said in drawing.alt
     with Image.open(io.BytesIO(drawing.png)) as image:
         assert image.format == "PNG"
-        assert image.width == round(plots.WIDTH * plots.DPI)
+        assert image.width == round(WIDTH * DPI)
         assert image.info["Description"] == drawing.alt
         grey = np.asarray(image.convert("L"))
     assert (grey < 128).mean() > 0.002, "hardly any ink"
@@ -187,9 +188,9 @@ def test_a_name_is_never_read_as_a_formula() -> None:
 
 
 def test_curves_are_told_apart_without_colour() -> None:
-    pairs = {(plots.COLOURS[i % len(plots.COLOURS)], plots.LINES[i % len(plots.LINES)]) for i in range(20)}
+    pairs = {(COLOURS[i % len(COLOURS)], LINES[i % len(LINES)]) for i in range(20)}
     assert len(pairs) == 20
-    assert all(plots.LINES[i % len(plots.LINES)] != plots.LINES[(i + 1) % len(plots.LINES)] for i in range(20))
+    assert all(LINES[i % len(LINES)] != LINES[(i + 1) % len(LINES)] for i in range(20))
 
 
 def test_nothing_global_is_touched() -> None:

@@ -25,8 +25,8 @@ from PIL import Image
 from labeler import faults
 from labeler.domain import LabelerError, UnusableImage
 from labeler.retrain import report
+from labeler.retrain.drawing import Drawing
 from labeler.retrain.evaluate import metrics
-from labeler.retrain.plots import Drawing
 from labeler.retrain.report import EvaluationReport, bootstrap, check, measure_rows, resampled, worst, write
 
 Float64 = npt.NDArray[np.float64]

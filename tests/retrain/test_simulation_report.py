@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from labeler.domain import LabelerError
-from labeler.retrain import curves, plots, report, simulation_plots
+from labeler.retrain import curves, report, simulation_plots
 from labeler.retrain import simulation_report as simulation
+from labeler.retrain.drawing import DPI, WIDTH, Drawing
 from tests.test_cli_training import assert_self_contained
 
 ROUNDS, K = 15, 10
@@ -69,7 +70,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def drawn_before(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests about words and folders: one figure in the place of all, not drawn again."""
-    figure = plots.Drawing((page.parent / "accuracy.png").read_bytes(), "a figure")
+    figure = Drawing((page.parent / "accuracy.png").read_bytes(), "a figure")
     monkeypatch.setattr(simulation_plots, "learning_curves", lambda *_: figure)
     monkeypatch.setattr(simulation_plots, "estimate", lambda *_, **__: figure)
 
@@ -297,7 +298,7 @@ def test_curves_of_one_round_and_one_seed_can_be_drawn() -> None:
         simulation_plots.estimate("it", runs.labels, only[0], np.array([[0.9, 0.8, 1.0]]), certainty=0.9),
     ):
         with Image.open(io.BytesIO(drawing.png)) as picture:
-            assert picture.width == round(plots.WIDTH * plots.DPI)
+            assert picture.width == round(WIDTH * DPI)
 
 
 # --------------------------------------------------------------------------------------------------------- the folder
