@@ -34,7 +34,7 @@ EXAMPLES = 10
 #: A class is rare that has less than so much of an even share: 15 % of two classes, 3 % of ten.
 RARE_LABELS, RARE_SHARE = 5, 0.3
 ALIKE_AT_MOST = 3
-DIVERSE_LABELS, DIVERSE_BATCHES = 100, 3
+DIVERSE_LABELS, DIVERSE_BATCHES = 60, 3
 
 
 def select(name: str, pool: Pool, k: int, *, seed: int) -> Selection:
@@ -86,7 +86,7 @@ def default_strategy(
     - A class with fewer than 5 labels that are less than 15 % of all (of C classes: 0.3 / C): ``look-alikes``.
     - A class that the model expects in less than 15 % of the pool: ``uncertainty``. Variety would spread the questions
       over the common class; what the model doubts is mostly the rare one.
-    - Below max(100, 3 k) labels: ``weighted-kmeans``. A young model ranks images alike first, and a batch of them
+    - Below max(60, 3 k) labels: ``weighted-kmeans``. A young model ranks images alike first, and a batch of them
       teaches little more than one.
     - From then on ``uncertainty``: spreading the questions over images the model has settled costs more than it
       brings, the more so the harder the task.

@@ -202,8 +202,8 @@ def test_weighted_k_means_clusters_only_the_most_uncertain(monkeypatch: pytest.M
         (10, True, [300, 5], "uncertainty"),
         (10, False, [10, 10], "cold-start"),
         (10, True, [5, 5], "weighted-kmeans"),
-        (10, True, [50, 49], "weighted-kmeans"),
-        (10, True, [50, 50], "uncertainty"),
+        (10, True, [30, 29], "weighted-kmeans"),
+        (10, True, [30, 30], "uncertainty"),
         (50, True, [75, 74], "weighted-kmeans"),
         (50, True, [75, 75], "uncertainty"),
         # A class nobody has seen yet does not count as rare: there is nothing to look like it.
@@ -218,8 +218,8 @@ def test_default_strategy(k: int, has_model: bool, counts: list[int], expected: 
 
 def test_rare_is_a_part_of_an_even_share() -> None:
     even = [6] * 9 + [4]
-    assert default_strategy(k=10, has_model=True, counts=even) == "weighted-kmeans"
-    assert default_strategy(k=10, has_model=True, counts=[*even[:9], 1]) == "look-alikes"
+    assert default_strategy(k=20, has_model=True, counts=even) == "weighted-kmeans"
+    assert default_strategy(k=20, has_model=True, counts=[*even[:9], 1]) == "look-alikes"
 
 
 @pytest.mark.parametrize(

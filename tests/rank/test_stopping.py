@@ -20,11 +20,11 @@ def turns(*agreements: float | None, step: int = 10, kappas: float = 0.99) -> li
 
 
 def test_three_agreeing_comparisons_in_a_row_stop() -> None:
-    said = verdict(turns(None, None, 0.97, 0.986, 0.99, 0.995), pool=500)
-    assert (said.state, said.reason, said.turns, said.agreement, said.needed) == ("stop", "agree", 3, 0.995, 0)
+    said = verdict(turns(None, None, 0.99, 0.996, 0.997, 0.998), pool=500)
+    assert (said.state, said.reason, said.turns, said.agreement, said.needed) == ("stop", "agree", 3, 0.998, 0)
 
 
-@pytest.mark.parametrize("last", [[0.99], [0.99, 0.99], [0.99, 0.97, 0.99, 0.99]])
+@pytest.mark.parametrize("last", [[0.996], [0.996, 0.996], [0.996, 0.99, 0.996, 0.996]])
 def test_fewer_or_interrupted_ones_do_not(last: list[float]) -> None:
     said = verdict(turns(None, 0.9, *last), pool=500)
     assert (said.state, said.reason) == ("go on", "almost")
@@ -34,15 +34,15 @@ def test_fewer_or_interrupted_ones_do_not(last: list[float]) -> None:
 
 
 def test_a_model_after_every_label_does_not_count_thrice() -> None:
-    quick = [Turn(labels, 0.99, 0.99) for labels in range(100, 110)]
+    quick = [Turn(labels, 0.996, 0.99) for labels in range(100, 110)]
     said = verdict(quick, pool=500)
     assert said.reason == "almost"
     assert said.needed == 11
-    assert verdict([*quick, Turn(121, 0.99, 0.99)], pool=500).state == "stop"
+    assert verdict([*quick, Turn(121, 0.996, 0.99)], pool=500).state == "stop"
 
 
 def test_agreement_by_never_naming_the_rare_class_is_not_enough() -> None:
-    assert verdict(turns(None, 0.99, 0.99, 0.99, 0.99, kappas=0.2), pool=500).state == "go on"
+    assert verdict(turns(None, 0.997, 0.997, 0.997, 0.997, kappas=0.2), pool=500).state == "go on"
 
 
 def test_it_says_when_it_cannot_be_told() -> None:
@@ -59,11 +59,11 @@ def test_an_empty_pool_is_the_end() -> None:
 
 
 def test_the_outlook_finds_where_a_power_law_crosses_the_threshold() -> None:
-    """Disagreement 4 / labels reaches 1.5 % at 267 labels; two comparisons more confirm it."""
-    found = verdict([Turn(n, 1 - 4 / n, 0.99) for n in range(60, 201, 20)], pool=10_000)
+    """Disagreement 1.4 / labels reaches 0.5 % at 280 labels; two comparisons more confirm it."""
+    found = verdict([Turn(n, 1 - 1.4 / n, 0.99) for n in range(60, 201, 20)], pool=10_000)
     assert found.reason == "disagree"
-    assert found.needed == pytest.approx(267 - 200 + 2 * 20, abs=2)
-    assert verdict([Turn(n, 1 - 4 / n, 0.99) for n in range(60, 201, 20)], pool=30).needed == 30
+    assert found.needed == pytest.approx(280 - 200 + 2 * 20, abs=2)
+    assert verdict([Turn(n, 1 - 1.4 / n, 0.99) for n in range(60, 201, 20)], pool=30).needed == 30
 
 
 def test_no_outlook_where_disagreement_does_not_fall_or_the_way_is_too_far() -> None:
