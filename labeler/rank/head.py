@@ -77,19 +77,25 @@ class Head:
             InvalidScores: shapes do not fit, or a vector holds NaN or infinity.
         """
         present = _check_training(X, y, n_classes)
-        Z = logistic.reduce_rows(X)
-        targets = _targets(y, present)
-        parameters = logistic.fit(Z, targets, C)
-        residual = targets - _fitted(Z @ parameters[:-1] + parameters[-1])
-        # Optimality: W = C X^T (Y - P); from the reduced rows back to all D columns without inverting anything.
-        weights = parameters[:-1] if Z.shape[1] == X.shape[1] else C * (X.T.astype(np.float64) @ residual)
+        Z, targets, parameters, weights = _solved(X, y, present, C)
         temperature, out_of_fold = 1.0, None
         if calibration.foldable(y):
             held_out = _hold_out(Z, targets, y, C, seed, parameters)
             represented = None if pool is None else calibration.images_represented(X, pool, np.random.default_rng(seed))
             temperature = calibration.fit_temperature(held_out, targets, represented)
             out_of_fold = _spread(logistic.probabilities(held_out / temperature), present, n_classes)
-        return cls(weights.astype(np.float32), parameters[-1].copy(), temperature, present, n_classes, out_of_fold)
+        return cls(weights, parameters[-1].copy(), temperature, present, n_classes, out_of_fold)
+
+    @classmethod
+    def uncalibrated(cls, X: npt.NDArray[np.floating], y: Labels, *, n_classes: int, C: float) -> Head:
+        """The same weights for who wants predictions alone: nothing is held out, the temperature is 1.
+
+        Args:
+            X, y, n_classes, C: see :meth:`fit`, which also says what is raised.
+        """
+        present = _check_training(X, y, n_classes)
+        _, _, parameters, weights = _solved(X, y, present, C)
+        return cls(weights, parameters[-1].copy(), 1.0, present, n_classes)
 
     @property
     def dimension(self) -> int:
@@ -318,6 +324,21 @@ def _check_training(X: npt.NDArray[np.floating], y: Labels, n_classes: int) -> n
     if not np.isfinite(X).all():
         raise InvalidScores("the training vectors hold NaN or infinity", "remove db/cache/vectors and embed again")
     return present
+
+
+def _solved(
+    X: npt.NDArray[np.floating], y: Labels, present: npt.NDArray[np.int64], C: float
+) -> tuple[Float64, Float64, Float64, FloatArray]:
+    """Reduced rows, targets, the parameters on the reduced rows, and the weights float32 for all D columns."""
+    Z = logistic.reduce_rows(X)
+    targets = _targets(y, present)
+    parameters = logistic.fit(Z, targets, C)
+    if Z.shape[1] == X.shape[1]:
+        return Z, targets, parameters, parameters[:-1].astype(np.float32)
+    residual = targets - _fitted(Z @ parameters[:-1] + parameters[-1])
+    # Optimality: W = C X^T (Y - P); from the reduced rows back to all D columns without inverting anything.
+    weights = C * (X.T.astype(np.float64) @ residual)
+    return Z, targets, parameters, weights.astype(np.float32)
 
 
 def _targets(y: Labels, present: npt.NDArray[np.int64]) -> Float64:

@@ -86,21 +86,18 @@ class Learner:
 
     # -------------------------------------------------------------------------------------------------- vectors
 
-    def material(
-        self, *splits: Split, limit: int | None = None, backbone: backbones.Backbone | None = None
-    ) -> Material:
+    def material(self, *splits: Split, backbone: backbones.Backbone | None = None) -> Material:
         """The present images of the splits with their activations; a file that cannot be read is left out.
 
         What the model sorted has no label here, unless the setting ``train_on_sorted`` says so.
 
         Args:
-            limit: take only so many, the first by SHA-256.
             backbone: another than that of the model in use.
         """
         backbone = backbone or self.backbone
         with self.store.read() as session:
             found = {split: images.refs(session, split) for split in splits}
-        refs = sorted((ref for refs in found.values() for ref in refs), key=lambda ref: ref.sha256)[:limit]
+        refs = sorted((ref for refs in found.values() for ref in refs), key=lambda ref: ref.sha256)
         filed = {ref.sha256 for ref in found.get(Split.SORTED, ())}
         made = service.embed(
             refs,
@@ -121,9 +118,9 @@ class Learner:
             y[by_model] = -1
         return Material(kept, made.vectors, y, backbone.key, notes, by_model)
 
-    def everything(self, *, limit: int | None = None, backbone: backbones.Backbone | None = None) -> Material:
+    def everything(self, *, backbone: backbones.Backbone | None = None) -> Material:
         """What a model is made from: the pool, the labelled images, and those the model has sorted."""
-        return self.material(Split.UNLABELLED, Split.TRAIN, Split.SORTED, limit=limit, backbone=backbone)
+        return self.material(Split.UNLABELLED, Split.TRAIN, Split.SORTED, backbone=backbone)
 
     def fitting(self, material: Material | None, version: ModelVersion) -> Material:
         """Pool and training images as the version sees them: ``material`` where its vectors are the right ones."""
@@ -242,20 +239,19 @@ class Learner:
             material: pool and training images, which the estimate needs; gathered when not given.
         """
         tested = self.material(split, backbone=self.backbone_of(version))
-        if material is not None:
-            material = self.fitting(material, version)
+        material = self.fitting(material, version)
         chosen = tested.labelled
-        estimated = measures.estimate(self, version, model, material)
+        said = model.predict_proba(material.raw[: measures.ESTIMATE_SAMPLE])
+        estimated = measures.estimate(self, version, model, material, said)
         if len(chosen):
             probabilities = model.predict_proba(tested.raw[chosen])
             metrics = evaluate.metrics(tested.y[chosen], probabilities, classes=model.classes, split=split.value)
             seen = measures.predictions([tested.refs[row] for row in chosen], tested.y[chosen], probabilities)
         else:
-            material = self.fitting(material, version)
             kept, seen = measures.held_out(self, version, model, material)
             metrics = {**evaluate.estimate(estimated.get("accuracy"), estimated.get("n", 0)), **kept}
         metrics["estimate"] = estimated
-        metrics["pool"] = measures.pool(self, version, model, material)
+        metrics["pool"] = measures.pool(self, version, material, said)
         with self.store.write() as session:
             statistics.forget_predictions(session)
             row = Evaluation(model_version_id=version.id, round_id=round_id, split=str(metrics["split"]))

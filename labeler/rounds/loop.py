@@ -21,7 +21,7 @@ from labeler.record import images, moves, queries
 from labeler.record.tables import ModelVersion, ProposalRow, Round
 from labeler.rounds import journal, scan
 from labeler.rounds.learning import Learner, Material
-from labeler.rounds.order import Order, Timing, candidates, derived, pool_hash
+from labeler.rounds.order import Timing, candidates, derived, ordered, pool_hash
 from labeler.version import __version__
 from labeler.workspace import exclusive
 
@@ -62,10 +62,7 @@ def propose(learner: Learner, *, k: int, strategy: str, seed: int) -> tuple[Roun
         rows = candidates(material, skipped)
         if not len(rows):
             raise NothingToDo("no image in the pool can be read", "run `labeler verify`")
-        features = model.features if model is not None else learner.feature_map(material)
-        own = derived(seed, last.number + 1 if last is not None else 1)
-        settings = learner.settings
-        order = Order(settings.classes, material, model, features, rows, own, audit=settings.audit)
+        order = ordered(learner, material, model, rows, derived(seed, last.number + 1 if last is not None else 1))
         chosen = order.choose(strategy, k)
     row = Round(
         number=0,

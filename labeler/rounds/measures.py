@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SAMPLE = 2_000
 #: What the model said of single images is kept for so many at most (the first by SHA-256).
 PREDICTIONS = 5_000
-#: Images of the pool that speak for all of it where its accuracy is estimated: the first by SHA-256.
+#: Images of pool and training that speak for all where the accuracy is estimated: the first by SHA-256.
 ESTIMATE_SAMPLE = 20_000
 
 Float64 = npt.NDArray[np.float64]
@@ -80,52 +80,47 @@ def _held_out(
     return (None, []) if said is None or len(said) != len(rows) else (said, rows)
 
 
-def estimate(learner: Learner, version: ModelVersion, model: QuickModel, material: Material | None) -> dict[str, Any]:
+def estimate(
+    learner: Learner, version: ModelVersion, model: QuickModel, material: Material, probabilities: Float64
+) -> dict[str, Any]:
     """The accuracy to expect on images like all of these, pool and labelled, and how it is known.
 
     Args:
-        material: pool and training images, in which the model has learned every label or all but the newest; gathered
-            when not given.
+        material: pool and training images, in which the model has learned every label or all but the newest.
+        probabilities: what the model says of the first :data:`ESTIMATE_SAMPLE` of them.
 
     Returns:
         ``accuracy``, ``low`` and ``high`` (bounds of 90 % certainty), ``n`` images it speaks of and ``audited``, how
         many of the labelled ones were drawn by lot; empty where there is nothing to go by.
     """
-    found = material
-    if found is None:
-        found = learner.everything(backbone=learner.backbone_of(version))
-    said, rows = _held_out(learner, version, model, found)
-    waiting = np.flatnonzero(found.y < 0)
+    said, rows = _held_out(learner, version, model, material)
+    waiting = np.flatnonzero(material.y < 0)
     if not len(waiting) and said is None:
         return {}
     with learner.store.read() as session:
         drawn = statistics.audited(session)
-    audited = np.array([at for at, row in enumerate(rows) if found.refs[row].id in drawn], dtype=np.int64)
-    probabilities = model.predict_proba(found.raw[waiting[:ESTIMATE_SAMPLE]])
-    made = quality.accuracy(probabilities, said, found.y[rows], audited, pool=len(waiting))
+    audited = np.array([at for at, row in enumerate(rows) if material.refs[row].id in drawn], dtype=np.int64)
+    looked_at = probabilities[waiting[waiting < len(probabilities)]]
+    made = quality.accuracy(looked_at, said, material.y[rows], audited, pool=len(waiting))
     bounds = {"accuracy": made.accuracy, "low": made.low, "high": made.high}
     return {**bounds, "n": len(waiting) + len(rows), "audited": len(audited)}
 
 
-def pool(learner: Learner, version: ModelVersion, model: QuickModel, material: Material | None) -> dict[str, Any]:
+def pool(learner: Learner, version: ModelVersion, material: Material, probabilities: Float64) -> dict[str, Any]:
     """How the model sees the pool, and how much it still changes its mind.
 
     Args:
-        material: pool and training images ordered by SHA-256; a sample of them is gathered when not given.
+        material: pool and training images ordered by SHA-256.
+        probabilities: what the model says of the first of them, at least :data:`SAMPLE` where there are so many.
 
     Returns:
         ``pool`` (images), ``sample`` (images of it looked at), ``expected_errors`` (images of the whole pool that the
         model would file wrongly) and, where there was a model of 50 labels fewer, ``compared_with`` (its labels),
         ``agreement`` and ``kappa`` over pool and training images.
     """
-    found = material
-    if found is None:
-        backbone = learner.backbone_of(version)
-        found = learner.everything(limit=SAMPLE, backbone=backbone)
-    raw, waiting = found.raw[:SAMPLE], found.waiting[found.waiting < SAMPLE]
+    raw, waiting = material.raw[:SAMPLE], material.waiting[material.waiting < SAMPLE]
     if not len(raw):
         return {}
-    probabilities = model.predict_proba(raw)
     with learner.store.read() as session:
         size = statistics.count_pool(session)
         earlier = statistics.version_before(session, version, stopping.LABELS_APART)
@@ -135,7 +130,7 @@ def pool(learner: Learner, version: ModelVersion, model: QuickModel, material: M
         "sample": len(waiting),
         "expected_errors": errors * size / max(len(waiting), 1),
     }
-    return figures | (_compared(learner, earlier, raw, probabilities) if earlier is not None else {})
+    return figures | (_compared(learner, earlier, raw, probabilities[:SAMPLE]) if earlier is not None else {})
 
 
 def _compared(

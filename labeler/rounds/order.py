@@ -19,7 +19,7 @@ from labeler.rank.features import FeatureMap
 from labeler.rank.head import QuickModel
 from labeler.rank.strategies import Pool
 from labeler.rank.vectors import Part, Transformed
-from labeler.rounds.learning import Material
+from labeler.rounds.learning import Learner, Material
 
 Indices = npt.NDArray[np.int64]
 
@@ -198,6 +198,13 @@ def _said_by(
 ) -> npt.NDArray[np.float64]:
     """Probabilities of some rows: from their vectors where those are at hand."""
     return model.predict_proba(raw[rows]) if vectors is None else model.predict_vectors(vectors[rows], raw[rows])
+
+
+def ordered(learner: Learner, material: Material, model: QuickModel | None, rows: Indices, seed: int) -> Order:
+    """The candidates of a workspace in the order of its settings."""
+    features = model.features if model is not None else learner.feature_map(material)
+    settings = learner.settings
+    return Order(settings.classes, material, model, features, rows, seed, audit=settings.audit)
 
 
 def said(probabilities: npt.NDArray[np.float64], classes: Sequence[str]) -> dict[str, Any]:

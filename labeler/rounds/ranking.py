@@ -19,7 +19,7 @@ from labeler.record.store import Session
 from labeler.record.tables import ModelVersion, Ranking
 from labeler.rounds import loop, scan
 from labeler.rounds.learning import Learner, Material
-from labeler.rounds.order import Indices, Order, Timing, candidates, derived, pool_hash, said
+from labeler.rounds.order import Order, Timing, candidates, derived, ordered, pool_hash, said
 
 #: Images a lane holds at most: what people can answer before the next ranking is in, with plenty to spare.
 RESERVE = 1_000
@@ -54,7 +54,7 @@ def renew(learner: Learner) -> Ranking:
     with timing.step("rank"):
         number = previous.id + 1 if previous is not None else 1
         rows = candidates(material, skipped)
-        order = _order(learner, material, model, rows, derived(learner.settings.seed, number)) if len(rows) else None
+        order = ordered(learner, material, model, rows, derived(learner.settings.seed, number)) if len(rows) else None
         strategy, lanes = _lanes(learner, order)
         lanes[Lane.MISTAKES] = mistakes(learner, material, version, model, last_decision)
     ranking = Ranking(
@@ -105,12 +105,6 @@ def _model(
         return found if found is not None else (None, None)
     learner.evaluate(version, model, material=material)
     return version, model
-
-
-def _order(learner: Learner, material: Material, model: QuickModel | None, rows: Indices, seed: int) -> Order:
-    settings = learner.settings
-    features = model.features if model is not None else learner.feature_map(material)
-    return Order(settings.classes, material, model, features, rows, seed, audit=settings.audit)
 
 
 def _lanes(learner: Learner, order: Order | None) -> tuple[str, dict[Lane, list[Row]]]:

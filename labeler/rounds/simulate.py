@@ -94,7 +94,8 @@ def simulate(
         raise LabelerError(
             f"{test} test images leave none of {len(photographs.refs)} to label", "give a smaller --test"
         )
-    left = np.bincount(photographs.y[~trial.test_split(photographs, test, seeds[0])]) - plan.examples
+    tested = trial.test_split(photographs, test, seeds[0])
+    left = np.bincount(photographs.y[~tested]) - plan.examples
     if (left <= 0).all():
         raise LabelerError(f"{plan.examples} examples of each class leave nothing to ask", "give fewer --examples")
     plan = dataclasses.replace(plan, test=test, C=settings.head_c)
@@ -106,7 +107,7 @@ def simulate(
     return Simulation(
         classes,
         len(photographs.refs),
-        int(trial.test_split(photographs, test, seeds[0]).sum()),
+        int(tested.sum()),
         plan,
         [Curve(**done[each]) for each in plans],
         {each.seed: float(done[each]["accuracy"]) for each in full},

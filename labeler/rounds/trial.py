@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.domain import AUDIT, ImageRef
-from labeler.rank import logistic, quality, stopping
+from labeler.rank import quality, stopping
 from labeler.rank.features import FeatureMap
-from labeler.rank.head import QuickModel
+from labeler.rank.head import Head, QuickModel
 from labeler.retrain import evaluate
 from labeler.rounds.learning import Material
 from labeler.rounds.measures import SAMPLE
@@ -130,21 +130,12 @@ def run(photographs: Photographs, plan: Plan) -> Curve:
 def full_supervision(photographs: Photographs, plan: Plan) -> float:
     """Test accuracy of the head on every label of the pool: what a run works towards."""
     tested = test_split(photographs, plan.test, plan.seed)
-    features = FeatureMap.fit(photographs.raw[~tested], photographs.parts)
-    y = photographs.y
-    present = np.unique(y[~tested])
-    columns = present[:1] if len(present) == 2 else present
-    targets = (y[~tested][:, None] == columns[None, :]).astype(np.float64)
-    X = features.transform(photographs.raw[~tested])
-    parameters = logistic.fit(logistic.reduce_rows(X), targets, plan.C)
-    reduced = len(parameters) - 1 != X.shape[1]
-    weights = parameters[:-1]
-    if reduced:
-        Z = logistic.reduce_rows(X)
-        fitted = logistic.probabilities(Z @ weights + parameters[-1])
-        weights = plan.C * (X.T @ (targets - (fitted[:, :1] if len(columns) == 1 else fitted)))
-    p = logistic.probabilities(features.transform(photographs.raw[tested]) @ weights + parameters[-1])
-    return float((present[p.argmax(axis=1)] == y[tested]).mean())
+    raw, y = photographs.raw, photographs.y
+    features = FeatureMap.fit(raw[~tested], photographs.parts)
+    X = features.transform(raw[~tested])
+    head = Head.uncalibrated(X, y[~tested], n_classes=len(photographs.classes), C=plan.C)
+    said = head.predict_proba(features.transform(raw[tested])).argmax(axis=1)
+    return float((said == y[tested]).mean())
 
 
 class _Run:
@@ -184,7 +175,7 @@ class _Run:
     def finish(self) -> Curve:
         number = 0
         while len(self.material.labelled) < self.plan.budget:
-            waiting = np.flatnonzero(self.material.y < 0)
+            waiting = self.material.waiting
             if not len(waiting):
                 break
             number += 1
@@ -243,8 +234,10 @@ class _Run:
         curve.roc_auc.append(evaluate.mean_roc_auc(self.test_y, p))
         curve.ece.append(evaluate.calibration_error(p.argmax(axis=1) == self.test_y, p.max(axis=1)))
         curve.seconds.append(seconds)
-        curve.estimate.append(self._estimate())
-        self._compare(len(labels))
+        said = self.model.head.predict_proba(self.vectors) if self.model is not None else None
+        curve.estimate.append(self._estimate(said))
+        if said is not None:
+            self._compare(len(labels), said[:SAMPLE].argmax(axis=1))
 
     def _test_probabilities(self, labels: npt.NDArray[np.int64]) -> Float64:
         if self.model is not None:
@@ -253,24 +246,21 @@ class _Run:
         only[:, int(labels[0]) if len(labels) else 0] = 1.0
         return only
 
-    def _estimate(self) -> list[float] | None:
-        if self.model is None:
+    def _estimate(self, said: Float64 | None) -> list[float] | None:
+        if said is None or self.model is None:
             return None
         chosen = self.material.labelled
         position = {row: at for at, row in enumerate(chosen.tolist())}
         found = quality.accuracy(
-            self.model.head.predict_proba(self.vectors[self.material.y < 0]),
+            said[self.material.waiting],
             self.model.head.out_of_fold,
             self.material.y[chosen],
             np.array([position[row] for row in self.audited], dtype=np.int64),
         )
         return [found.accuracy, found.low, found.high]
 
-    def _compare(self, labels: int) -> None:
+    def _compare(self, labels: int, now: npt.NDArray[np.int64]) -> None:
         """The stopping rule's comparison, as :mod:`labeler.rounds.measures` makes it for a workspace."""
-        if self.model is None:
-            return
-        now = self.model.head.predict_proba(self.vectors[:SAMPLE]).argmax(axis=1)
         before = [said for n, said in self.said if n <= labels - stopping.LABELS_APART]
         turn = stopping.Turn(labels)
         if before:
@@ -279,6 +269,6 @@ class _Run:
         self.said.append((labels, now))
         self.turns.append(turn)
         if self.curve.stop_at is None:
-            verdict = stopping.verdict(self.turns, int((self.material.y < 0).sum()))
+            verdict = stopping.verdict(self.turns, len(self.material.waiting))
             if verdict.state == "stop" and verdict.reason == "agree":
                 self.curve.stop_at = labels
