@@ -151,6 +151,7 @@ def test_a_cost_that_does_not_grow_stays_small() -> None:
 def test_trials_stop_where_the_next_would_exceed_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "process_time", lambda: clock[0])
 
     def run(size: int) -> None:
         clock[0] += 1e-5 * size**2
@@ -160,6 +161,28 @@ def test_trials_stop_where_the_next_would_exceed_the_time(monkeypatch: pytest.Mo
     assert sizes == [32, 64, 128, 256]
     assert seconds == pytest.approx([1e-5 * size**2 for size in sizes])
     assert clock[0] < outside.TRIAL_SECONDS
+
+
+def test_time_that_other_programs_take_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, cpu = [0.0], [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: wall[0])
+    monkeypatch.setattr(time, "process_time", lambda: cpu[0])
+
+    def run(size: int) -> None:
+        wall[0] += 10.0
+        cpu[0] += 0.5
+
+    assert outside._timed(run, 8) == 0.5
+
+
+def test_only_what_is_slow_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimates = [outside.MOST_SECONDS + 1.0, 1.0, outside.MOST_SECONDS + 1.0, outside.MOST_SECONDS + 2.0]
+    monkeypatch.setattr(outside, "_expected_seconds", lambda task, rows: estimates.pop(0))
+    rows = np.arange(100)
+    task = outside._Task("theirs", object, pool_of(100), 4, 0)
+    outside._refuse_what_takes_too_long(task, rows)
+    with pytest.raises(LabelerError, match="would take about 121 s"):
+        outside._refuse_what_takes_too_long(task, rows)
 
 
 def test_sizes_at_which_a_strategy_fails_are_left_out() -> None:
