@@ -9,6 +9,7 @@ were held out. The same seed on the same machine gives the same weights.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -154,6 +155,9 @@ def fit(
 ) -> History:
     """Train a network in place; layers with ``trainable = False`` (batch normalisation too) stay as they are.
 
+    A network that this function trained before is trained as if it were the first time, from the weights it has now
+    (only a dropout layer goes on with its random numbers); the seconds of tracing its graph are saved.
+
     Fewer than 20 images, or fewer than two of a class held out: nothing is held out and all epochs are run.
 
     Args:
@@ -180,10 +184,10 @@ def fit(
     keras.utils.set_random_seed(recipe.seed)
     training, held_out = split(y, recipe.hold_out, recipe.seed)
     feed = _Feed.of(source, y, training, recipe, binary=model.output_shape[-1] == 1)
-    _compile(model, recipe, feed.steps)
+    _compile(model, recipe)
     rates: list[float] = []
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=recipe.patience, restore_best_weights=True)
-    callbacks = [_observer(model, feed, rates, progress, recipe.epochs * feed.steps), keras.callbacks.TerminateOnNaN()]
+    callbacks = [_observer(model, feed, rates, recipe, progress), keras.callbacks.TerminateOnNaN()]
     if after_epoch is not None:
         callbacks.append(_stopper(model, after_epoch))
     started = time.perf_counter()
@@ -275,21 +279,21 @@ def _check(model: Any, source: Source, y: Labels, n_classes: int) -> None:
         raise InvalidScores(f"a label lies outside the {n_classes} classes", "check the classes setting")
 
 
-def _compile(model: Any, recipe: Recipe, steps: int) -> None:
+def _compile(model: Any, recipe: Recipe) -> None:
+    """Loss and a fresh optimiser. The learning rate is set from outside, step by step: part of the graph, the rule
+    would have to be traced anew for every number of images."""
     import keras
 
-    total = recipe.epochs * steps
-    warm = max(1, round(recipe.warm_up * total))
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / warm,  # not 0: the first step would be wasted
-        decay_steps=max(1, total - warm),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warm,
-    )
+    if model.compiled and model.optimizer.name == recipe.optimizer:
+        rate = model.optimizer.learning_rate
+        for variable in model.optimizer.variables:
+            if variable is not rate:
+                variable.assign(np.zeros(variable.shape, variable.dtype))
+        return
     binary = model.output_shape[-1] == 1
     losses, metrics = keras.losses, keras.metrics
     model.compile(
-        optimizer=_optimizer(recipe.optimizer, rate),
+        optimizer=_optimizer(recipe.optimizer, recipe.learning_rate),
         loss=losses.BinaryCrossentropy(True) if binary else losses.SparseCategoricalCrossentropy(True),
         metrics=[
             metrics.BinaryAccuracy("accuracy", threshold=0.0)
@@ -300,13 +304,23 @@ def _compile(model: Any, recipe: Recipe, steps: int) -> None:
     )
 
 
-def _optimizer(name: str, rate: Any) -> Any:
+def rate_at(recipe: Recipe, step: int, steps: int) -> float:
+    """Learning rate of a step, from 0, of ``steps``: a rise over the first tenth, then a cosine down to 0."""
+    warm = max(1, round(recipe.warm_up * steps))
+    if step < warm:
+        start = 1.0 / warm  # not 0: the first step would be wasted
+        return recipe.learning_rate * (start + (1.0 - start) * step / warm)
+    done = min(1.0, (step - warm) / max(1, steps - warm))
+    return recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def _optimizer(name: str, rate: float) -> Any:
     from keras import optimizers
 
     if name == "sgd":
-        return optimizers.SGD(rate, momentum=MOMENTUM, nesterov=True)
+        return optimizers.SGD(rate, momentum=MOMENTUM, nesterov=True, name=name)
     known = {"adam": optimizers.Adam, "adamw": optimizers.AdamW, "rmsprop": optimizers.RMSprop}
-    return known[name](rate)
+    return known[name](rate, name=name)
 
 
 @dataclass(slots=True, eq=False)
@@ -363,19 +377,27 @@ def _dataset(length: int, batch: Callable[[int], Batch]) -> Any:
     return Dataset()
 
 
-def _observer(model: Any, feed: _Feed, rates: list[float], progress: Report, total: int) -> Any:
-    """Tells the feed which epoch it is, notes the learning rate, reports the steps."""
+def _observer(model: Any, feed: _Feed, rates: list[float], recipe: Recipe, progress: Report) -> Any:
+    """Tells the feed which epoch it is, sets and notes the learning rate, reports the steps."""
     import keras
+
+    total = recipe.epochs * feed.steps
+
+    def begin(batch: int, logs: Any) -> None:
+        model.optimizer.learning_rate = rate_at(recipe, feed.epoch * feed.steps + batch, total)
 
     def step(batch: int, logs: Any) -> None:
         if progress:
             progress(Progress("train", feed.epoch * feed.steps + batch + 1, total))
 
     def end(epoch: int, logs: Any) -> None:
-        rates.append(float(model.optimizer.learning_rate))
+        rates.append(rate_at(recipe, (epoch + 1) * feed.steps, total))
 
     return keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: feed.start(epoch), on_train_batch_end=step, on_epoch_end=end
+        on_epoch_begin=lambda epoch, logs: feed.start(epoch),
+        on_train_batch_begin=begin,
+        on_train_batch_end=step,
+        on_epoch_end=end,
     )
 
 

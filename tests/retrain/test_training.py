@@ -214,6 +214,23 @@ def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
     assert rates[-1] < 0.02 * recipe.learning_rate
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_trained_again_from_the_same_weights_it_is_the_same_network(optimizer: str) -> None:
+    """Also after a training on another number of images, whose moments and learning rates must leave no trace."""
+    X, y = data(60)
+    recipe = replace(RECIPE, epochs=4, optimizer=optimizer)
+    model = network()
+    begin = model.get_weights()
+    first = fit(model, ArraySource(X), y, recipe, n_classes=2)
+    trained = model.get_weights()
+    fit(model, ArraySource(X[:50]), y[:50], recipe, n_classes=2)
+    model.set_weights(begin)
+    again = fit(model, ArraySource(X), y, recipe, n_classes=2)
+    assert again.loss == first.loss
+    assert again.learning_rate == first.learning_rate
+    assert all(np.array_equal(one, other) for one, other in zip(model.get_weights(), trained, strict=True))
+
+
 def test_frozen_layers_stay_as_they_are() -> None:
     X, y = data()
     model = network(norm=True)
