@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PORT ?= 7860
 WORKSPACE ?= .
 
-.PHONY: help install demo test check bench serve screenshots lock
+.PHONY: help install demo test check soak bench serve screenshots lock
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,17 +26,25 @@ demo: install ## draw faces, run three rounds with an oracle, print the learning
 
 test: install ## run the checks and the tests
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 25
+	$(BIN)/python -m pytest -n 3 --dist loadscope --durations 25
 
-check: install ## lint, types, layers, dependencies, migrations
+check: install ## lint, types, layers, dependencies and what is known against them, migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry labeler
+	$(BIN)/python -m tests.audit
 	folder=$$(mktemp -d) && LABELER_DATABASE=sqlite:///$$folder/empty.db && export LABELER_DATABASE && \
 	  $(BIN)/alembic -c db/alembic.ini upgrade head && $(BIN)/alembic -c db/alembic.ini check; \
 	  status=$$?; rm -rf $$folder; exit $$status
+
+KILLS ?= 200
+SEED ?= 0
+FUZZ_SECONDS ?= 600
+soak: install ## break it on purpose for half an hour: 200 kills, then long fuzzing (KILLS, SEED, FUZZ_SECONDS)
+	$(BIN)/python -m tests.crash.soak --kills $(KILLS) --seed $(SEED) --minutes 25
+	LABELER_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -q tests/hostile
 
 bench: install ## the benchmarks, one after the other
 	for bench in tests/bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from labeler import cli_models, cli_pool, cli_simulate, cli_training, cli_users, console
+from labeler import cli_models, cli_pool, cli_record, cli_simulate, cli_training, cli_users, console
 from labeler.cli_options import (
     AuditOption,
     BackboneOption,
@@ -30,6 +31,7 @@ from labeler.cli_options import (
     share,
 )
 from labeler.domain import LabelerError
+from labeler.pool.names import shown
 from labeler.version import __version__
 
 # Before numpy is imported: the ranking's matrices are small, and threads that wait for each other on busy cores made
@@ -52,14 +54,40 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             sys.stderr.write("labeler: interrupted; everything decided is kept\n")
             raise typer.Exit(INTERRUPTED) from None
-        except (typer.Exit, typer.Abort, typer.BadParameter):
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
+        except (OSError, MemoryError) as error:
+            console.print_error(_of_the_system(error))
+            raise typer.Exit(1) from None
         except Exception as error:
             if os.environ.get(DEBUG) or type(error).__module__.startswith("typer"):
                 raise
             what = f"unexpected {type(error).__name__}: {error}"
             console.print_error(LabelerError(what, f"this is a bug; {DEBUG}=1 shows where, please report it"))
             raise typer.Exit(1) from None
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, then run the command again",
+    errno.EDQUOT: "free some space, then run the command again",
+    errno.EFBIG: "raise the limit of file sizes, then run the command again",
+    errno.EROFS: "make the disk writable, then run the command again",
+    errno.EACCES: "give yourself access to it, then run the command again",
+    errno.EPERM: "give yourself access to it, then run the command again",
+    errno.EMFILE: "raise the limit of open files, e.g. `ulimit -n 4096`",
+    errno.EIO: "look at the disk, then run the command again",
+}
+
+
+def _of_the_system(error: OSError | MemoryError) -> LabelerError:
+    """What the operating system refused, as an error that names the file."""
+    if os.environ.get(DEBUG):
+        raise error
+    if isinstance(error, MemoryError):
+        return LabelerError("there is not enough memory", "stop other programs, or set LABELER_THREADS=1")
+    where = f"{shown(os.fsdecode(error.filename))}: " if isinstance(error.filename, (str, bytes)) else ""
+    remedy = _REMEDIES.get(error.errno or 0, f"{DEBUG}=1 shows where")
+    return LabelerError(f"{where}{error.strerror or error}", f"{remedy}; what is recorded is kept")
 
 
 app = typer.Typer(
@@ -129,7 +157,7 @@ def import_(
         console.print_json(result.as_json())
         return
     for item in result.quarantined:
-        print(f"set aside: {item['path']}: {item['reason']}".encode("utf-8", "backslashreplace").decode())
+        console.say(f"set aside: {item['path']}: {item['reason']}")
     print(
         f"{result.imported} imported ({result.labelled} with a label), {len(result.twins)} duplicates, "
         f"{result.near_duplicates} near-duplicates, {len(result.quarantined)} set aside."
@@ -193,6 +221,9 @@ def undo(
 @app.command()
 def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Heal what is certain; touch nothing else.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every file again: finds what a failing disk changed.")
+    ] = False,
     workspace: WorkspaceOption = None,
     database: DatabaseOption = None,
     json: JsonOption = False,
@@ -202,14 +233,14 @@ def verify(
     from labeler.rounds.verification import tidy
 
     with opened(workspace, quiet, database=database) as ws:
-        report = ws.verify(repair=repair)
+        report = ws.verify(repair=repair, deep=deep)
     if json:
         console.print_json(report)
     else:
         for item in report["differences"]:
-            print(f"{item['kind']}: {item['path']}: {item['detail']}".encode("utf-8", "backslashreplace").decode())
+            console.say(f"{item['kind']}: {item['path']}: {item['detail']}")
         for note in report["notes"]:
-            print(f"note: {note}")
+            console.say(f"note: {note}")
         print(tidy(report))
     if not report["clean"]:
         if json:
@@ -304,6 +335,9 @@ app.add_typer(cli_models.app, name="models")
 app.command()(cli_models.export)
 app.command()(cli_pool.sort)
 app.command("review-labels")(cli_pool.review_labels)
+app.command()(cli_record.backup)
+app.command()(cli_record.restore)
+app.command()(cli_record.rebuild)
 
 
 @app.command()

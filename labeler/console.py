@@ -9,19 +9,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from labeler.domain import LabelerError, Progress
+from labeler.pool.names import shown
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout and nothing else there."""
-    json.dump(document, sys.stdout, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    """One JSON document on stdout and nothing else there.
+
+    A file name that is no UTF-8 is written as JSON writes lone surrogates, which :func:`os.fsencode` turns back.
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    """One line on stdout, whatever is in it: a file name may hold what a terminal obeys."""
+    print(shown(line))
 
 
 def print_error(error: LabelerError) -> None:
     """The one line of an error: ``labeler: <what> (<remedy>)``."""
     line = " ".join(str(error).split())
-    sys.stderr.write(f"labeler: {line}\n".encode("utf-8", "backslashreplace").decode())
+    sys.stderr.write(f"labeler: {shown(line)}\n")
 
 
 @contextlib.contextmanager
@@ -70,7 +79,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else shown(str(value))
 
 
 def print_round(document: Mapping[str, Any]) -> None:
@@ -88,7 +97,7 @@ def print_round(document: Mapping[str, Any]) -> None:
     timing = document["timing"]
     print("  seconds   " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in timing.items()))
     for note in document.get("notes", ()):
-        print(f"  note      {note}")
+        say(f"  note      {note}")
     if document["state"] in ("PROPOSED", "REVIEWING"):
         print("Next: `labeler serve` and label them, or `labeler round --oracle TRUTH`.")
 

@@ -7,6 +7,7 @@ value from this file, so that no room has to import its neighbour.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -324,6 +325,10 @@ class MoveError(LabelerError):
     """A file could not be put where the record wants it; the journal keeps the move pending."""
 
 
+class DiskRefused(MoveError):
+    """The disk is full or read-only: it would refuse the next file, too."""
+
+
 class VanishedFile(MoveError):
     """The file of an image is neither where it was nor where it was going."""
 
@@ -346,3 +351,11 @@ class InvalidScores(LabelerError):
 
 class TruthError(LabelerError):
     """The oracle's truth cannot be read, or does not know an image it was asked about."""
+
+
+# ------------------------------------------------------------------------------------------------------- secrets
+
+
+def without_password(url: str) -> str:
+    """The address of a database as it may be shown: in a list of settings, a message or a log."""
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url))

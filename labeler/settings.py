@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labeler.domain import SettingError
+from labeler.domain import SettingError, without_password
 
 ENVIRONMENT_PREFIX = "LABELER_"
 FILE_NAME = "labeler.toml"
+_LARGEST = 2**63 - 1  # what a database keeps
 RANKERS = ("head", "cnn", "ann", "transfer")
 INITIALIZERS = ("auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal")
 _CLASS_NAME = re.compile(r"[^\W_][\w \-]{0,63}")
@@ -90,6 +91,11 @@ class Settings:
     host: str = _setting("127.0.0.1", "address the review page listens on")
     port: int = _setting(7860, "port the review page listens on; 0 picks a free one", low=0)
     session_hours: int = _setting(168, "hours after which a signed-in browser has to sign in again", low=1)
+    log_level: str = _setting("warning", "least level that `labeler serve` logs", ("debug", "info", "warning", "error"))
+    log_format: str = _setting("text", "lines of the log: text, or one JSON object each", ("text", "json"))
+    slow_request_s: float = _setting(1.0, "seconds from which on a request is logged as slow", low=0)
+    metrics_token_file: str = _setting("", "file with the token that opens /metrics to a program; empty: sign in")
+    least_free_mb: int = _setting(200, "free disk space, MiB, below which /healthz says that it fails", low=0)
 
     def replace(self, **changes: Any) -> Settings:
         """A copy with the given settings changed and checked.
@@ -122,7 +128,7 @@ def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """
     values: dict[str, Any] = {}
     file = root / FILE_NAME
-    if file.is_file():
+    if os.path.lexists(file):
         values |= {name: _checked(name, value, file.name) for name, value in _read_toml(file).items()}
     environ = os.environ if environment is None else environment
     for name in TABLE:
@@ -133,16 +139,33 @@ def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def write(root: Path, values: Mapping[str, Any]) -> None:
-    """Write ``labeler.toml`` with the given settings; used by ``init`` only, a person edits it afterwards."""
+    """Write ``labeler.toml`` with the given settings; used by ``init`` only, a person edits it afterwards.
+
+    Raises:
+        OSError: the system refused; what was there before still is.
+    """
     lines = ["# Settings of this workspace; `labeler settings` lists every name with its default."]
     lines += [f"{name} = {_toml(value)}" for name, value in values.items()]
-    (root / FILE_NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial = root / f".{FILE_NAME}.{os.getpid()}.tmp"
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(root / FILE_NAME)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = file.read_text(encoding="utf-8")
+        if not text:  # one without settings has its first line, a remark
+            raise SettingError(f"{file} is empty: it was cut off", "put the classes into it, or remove it")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise SettingError(f"{file} cannot be read: {error.strerror}", "make it readable, or remove it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingError(f"{file} is not valid TOML: {error}", "correct the file or remove it") from None
 
 
@@ -162,6 +185,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise SettingError(f"{name} = {value!r} in {source} is too small", f"give at least {low:g}")
     if high is not None and not value <= high:
         raise SettingError(f"{name} = {value!r} in {source} is too large", f"give at most {high:g}")
+    if isinstance(value, (int, float)) and not value <= _LARGEST:
+        raise SettingError(f"{name} = {value!r} in {source} is too large", f"give at most {_LARGEST}")
     return value
 
 
@@ -208,6 +233,8 @@ def rows(settings: Settings) -> list[dict[str, Any]]:
         if spec.metadata["choices"]:
             text += f" ({', '.join(spec.metadata['choices'])})"
         value, default = getattr(settings, name), spec.default
+        if name == "database":
+            value = without_password(value)
         shown.append(
             {
                 "name": name,

@@ -130,8 +130,13 @@ def create(directory: Path, classes: tuple[str, ...] | None = None) -> Workspace
 
 
 def make_folders(paths: WorkspacePaths, classes: tuple[str, ...]) -> None:
-    """Make every folder that is missing."""
-    for folder in (paths.db, paths.split(Split.UNLABELLED), paths.quarantine, paths.models):
+    """Make every folder that is missing.
+
+    ``db/`` is for this user alone, whatever the umask: it holds passwords' hashes, sessions and pictures. One that is
+    there keeps its rights, so that a group may be let in on purpose (docs/SECURITY.md).
+    """
+    paths.db.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (paths.split(Split.UNLABELLED), paths.quarantine, paths.models):
         folder.mkdir(parents=True, exist_ok=True)
     for name in classes:
         paths.class_folder(Split.TRAIN, name).mkdir(parents=True, exist_ok=True)
@@ -143,12 +148,15 @@ def exclusive(paths: WorkspacePaths, name: str = "workspace", wait_s: float = 0.
 
     Raises:
         WorkspaceBusy: another process holds it; the message carries its pid.
+        WorkspaceError: the lock cannot be made: the workspace is gone, full or read-only.
     """
     from filelock import FileLock, Timeout
 
     file = paths.db / f"{name}.lock"
     holder = paths.db / f"{name}.pid"
     lock = FileLock(file)
+    if not paths.db.is_dir():  # which the lock would make
+        raise WorkspaceError(f"the workspace {paths.root} is gone: it has no db/", "put it back, then try again")
     try:
         lock.acquire(timeout=wait_s)
     except Timeout:
@@ -156,8 +164,12 @@ def exclusive(paths: WorkspacePaths, name: str = "workspace", wait_s: float = 0.
         raise WorkspaceBusy(
             f"{paths.root} is in use by another labeler (process {pid})", "wait for it or stop it, then try again"
         ) from None
+    except (OSError, NotImplementedError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise WorkspaceError(f"cannot lock {file}: {why}", "give yourself write access there, and free space") from None
     try:
-        holder.write_text(str(os.getpid()), encoding="ascii")
+        with contextlib.suppress(OSError):  # for a message only; a full disk must not keep anybody from going on
+            holder.write_text(str(os.getpid()), encoding="ascii")
         yield
     finally:
         lock.release()

@@ -112,7 +112,7 @@ def test_the_worker_is_niced_and_stops_on_sigterm(fresh: Callable[[], Path]) -> 
     nicer = min(19, os.getpriority(os.PRIO_PROCESS, 0) + worker.NICENESS)
     wait_for(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == nicer)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == -signal.SIGTERM
+    assert process.wait(timeout=30) == 0
 
 
 # ------------------------------------------------------------------------------------------------- the second process

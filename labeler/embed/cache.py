@@ -17,20 +17,20 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import time
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from labeler import faults
 from labeler.domain import InvalidScores, LabelerError
-from labeler.pool.disk import make_folder, sync_folder
+from labeler.embed.turns import alone_in
+from labeler.pool.disk import sync_folder
 
 SUFFIX = ".vectors"
 # More small shards than this are put together; a shard of at least MERGED_ROWS rows is left alone.
@@ -43,7 +43,6 @@ _MAGIC = b"LBLVEC01"
 _KEY = 32
 _ALIGNMENT = 64
 _BLOCK_ROWS = 512
-_STALE_S = 3600.0
 
 Floats = NDArray[np.float16] | NDArray[np.float32]
 
@@ -140,7 +139,6 @@ class VectorCache:
         A kill in between leaves some vectors twice, which is harmless. Other processes that have the old shards open
         keep reading them: a file that is mapped lives on after its name has gone.
         """
-        self._sweep()
         small = [shard for shard in self._shards if len(shard.keys) < MERGED_ROWS]
         if len(small) <= MANY_SHARDS:
             return
@@ -160,14 +158,6 @@ class VectorCache:
     def damaged(self) -> list[Path]:
         """Shards whose numbers do not fit their checksum; reads everything: for ``verify``, not for a round."""
         return [shard.file for shard in self._shards if zlib.crc32(_raw(shard.vectors)) != shard.checksum]
-
-    def _sweep(self) -> None:
-        """Remove what killed writers left; a file younger than an hour may be in the hands of a live one."""
-        for name in os.listdir(self.folder) if self.folder.is_dir() else ():
-            file = self.folder / name
-            with contextlib.suppress(OSError):
-                if name.endswith(".tmp") and file.stat().st_mtime < time.time() - _STALE_S:
-                    file.unlink()
 
     # ------------------------------------------------------------------------------------------------- finding
 
@@ -230,7 +220,10 @@ class VectorCache:
         return _Shard(file, np.frombuffer(raw, f"S{_KEY}"), vectors, vector_sum)
 
     def _write(self, keys: NDArray[np.bytes_], pieces: Sequence[NDArray[Any]]) -> _Shard:
-        make_folder(self.folder)
+        with alone_in(self.folder):
+            return self._written(keys, pieces)
+
+    def _written(self, keys: NDArray[np.bytes_], pieces: Sequence[NDArray[Any]]) -> _Shard:
         name = uuid.uuid4().hex
         partial, final = self.folder / f"{name}.tmp", self.folder / f"{name}{SUFFIX}"
         try:
@@ -265,6 +258,42 @@ class VectorCache:
 
     def _kind(self) -> bytes:
         return self.dtype.str.encode("ascii").ljust(4, b"\0")
+
+
+def shard_problem(file: Path) -> str | None:
+    """What is wrong with a shard, in words; None when it is as it was written, or gone meanwhile.
+
+    Reads it in pieces and changes nothing: for ``verify --deep``.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            header = stream.read(_HEADER_SIZE)
+            if len(header) < _HEADER_SIZE or header[:8] != _MAGIC:
+                return "it is no shard of vectors"
+            _, count, dimension, kind, key_sum, vector_sum = _HEADER.unpack_from(header)
+            if struct.unpack_from("<I", header, _HEADER.size) != (zlib.crc32(header[: _HEADER.size]),):
+                return "its header is damaged"
+            start = _vectors_start(count)
+            length = count * dimension * np.dtype(kind.rstrip(b"\0").decode("ascii")).itemsize
+            if os.fstat(stream.fileno()).st_size != start + length:
+                return "it is cut short"
+            if _checksum(stream, count * _KEY) != key_sum:
+                return "its keys are damaged"
+            stream.seek(start)
+            return None if _checksum(stream, length) == vector_sum else "its vectors are damaged"
+    except FileNotFoundError:
+        return None
+
+
+def _checksum(stream: BinaryIO, length: int) -> int:
+    checksum = 0
+    while length > 0 and (piece := stream.read(min(length, 1 << 20))):
+        checksum = zlib.crc32(piece, checksum)
+        length -= len(piece)
+    return checksum
 
 
 def _keys(shas: Sequence[str]) -> NDArray[np.bytes_]:

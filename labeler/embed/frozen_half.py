@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from labeler.embed.backbones import Backbone, cut_layer
 from labeler.embed.convert import frozen_graph
 from labeler.embed.runtime import quiet_interpreter
-from labeler.pool.disk import make_folder, sync_file
+from labeler.embed.turns import alone_in
+from labeler.pool.disk import sync_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,11 +70,12 @@ def _convert(lower: Any, backbone: Backbone, file: Path) -> None:
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [frozen_graph(named, ["cut"], backbone.input_size, tf.uint8)]
     )
-    make_folder(file.parent)
-    partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        partial.write_bytes(bytes(converter.convert()))
-        sync_file(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = bytes(converter.convert())
+    with alone_in(file.parent):
+        partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            partial.write_bytes(content)
+            sync_file(partial)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)

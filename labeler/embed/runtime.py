@@ -29,7 +29,8 @@ from labeler.domain import Progress
 from labeler.embed import heavy
 from labeler.embed.backbones import INT8, Backbone
 from labeler.embed.efficientnet_lite import PIXEL_MEAN, PIXEL_SCALE
-from labeler.pool.disk import make_folder, sync_folder
+from labeler.embed.turns import alone_in
+from labeler.pool.disk import sync_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,7 +195,14 @@ def _convert(backbone: Backbone, file: Path, progress: Callable[[Progress], None
     what = f"prepare {backbone.name} for this machine (once)"
     if progress:
         progress(Progress(what, 0, 1))
-    make_folder(file.parent)
+    with alone_in(file.parent):
+        if not file.is_file():  # another process may have made it while this one waited
+            _convert_alone(backbone, file)
+    if progress:
+        progress(Progress(what, 1, 1))
+
+
+def _convert_alone(backbone: Backbone, file: Path) -> None:
     partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         _run_converter(backbone, partial)
@@ -205,8 +213,6 @@ def _convert(backbone: Backbone, file: Path, progress: Callable[[Progress], None
         sync_folder(file.parent)
     finally:
         partial.unlink(missing_ok=True)
-    if progress:
-        progress(Progress(what, 1, 1))
 
 
 def _run_converter(backbone: Backbone, out: Path) -> None:

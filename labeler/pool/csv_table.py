@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,11 @@ def lines(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every line of a UTF-8 CSV that is not blank, with or without a byte-order mark.
 
     Raises:
-        LabelerError: unreadable, not UTF-8, or no CSV.
+        LabelerError: no file, unreadable, not UTF-8, or no CSV.
     """
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for without end
+            raise LabelerError(f"{shown(file)} is no regular file", "save it as a file first")
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             for cells in reader:
@@ -108,9 +111,12 @@ def write_csv(file: Path, rows: Iterable[Sequence[str]], *, header: Sequence[str
     count = 0
     with replacing(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
+        # A carriage return ends a line for whoever reads this, and the module does not quote it: what follows in the
+        # cell would be a line of its own, without a guard.
+        careful = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(header)
         for row in rows:
-            writer.writerow([_guarded(cell) for cell in row])
+            (careful if any("\r" in cell for cell in row) else writer).writerow([_guarded(cell) for cell in row])
             count += 1
     return count
 

@@ -43,6 +43,7 @@ from PIL import (  # importing a plug-in registers it; nothing else of Pillow's 
 
 from labeler.domain import ImageFacts, UnusableImage
 from labeler.pool.names import shown
+from labeler.pool.quiet import hush
 
 FORMATS: tuple[str, ...] = tuple(
     plugin.format
@@ -94,6 +95,9 @@ _TURNS = {
 }
 
 
+hush()
+
+
 def decode(file: Path, *, max_pixels: int, at_least: int | None = None) -> NDArray[np.uint8]:
     """The picture in ``file`` as RGB, shape (H, W, 3), dtype uint8, turned upright; the array is read-only.
 
@@ -137,6 +141,7 @@ def thumbnail(file: Path, *, long_side: int, max_pixels: int) -> bytes:
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     out = io.BytesIO()
+    image.info = {}  # Pillow would write the comment of the file into this one, whatever it holds
     image.save(out, "JPEG", quality=88)
     return out.getvalue()
 

@@ -58,12 +58,15 @@ class Rejected:
     sha256: str | None
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, *, strict: bool = False) -> Iterator[Path]:
     """Every regular file below ``folder``, at any depth, by name within each folder.
 
     Passed over: names with a leading dot, ``Thumbs.db``, ``ehthumbs.db``, ``desktop.ini``, ``__MACOSX``; pipes,
     sockets and devices. A symbolic link is given as if it were a file and never followed, and a folder that cannot
     be listed is given in place of its files, so that :func:`examine` reports both.
+
+    Args:
+        strict: a folder that cannot be listed is an error: its files must not be taken for gone.
 
     Raises:
         LabelerError: ``folder`` itself is no folder or cannot be listed.
@@ -71,7 +74,7 @@ def walk(folder: Path) -> Iterator[Path]:
     try:
         waiting = _entries(folder)
     except OSError as error:
-        raise LabelerError(f"{shown(folder)} cannot be listed: {error.strerror}", "give a readable folder") from None
+        raise _unlistable(folder, error) from None
     while waiting:
         entry = waiting.pop()
         if is_passed_over(entry.name):
@@ -82,8 +85,14 @@ def walk(folder: Path) -> Iterator[Path]:
         elif entry.is_dir(follow_symlinks=False):
             try:
                 waiting += _entries(path)
-            except OSError:
+            except OSError as error:
+                if strict:
+                    raise _unlistable(path, error) from None
                 yield path
+
+
+def _unlistable(folder: Path, error: OSError) -> LabelerError:
+    return LabelerError(f"{shown(folder)} cannot be listed: {error.strerror}", "make the folder readable")
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

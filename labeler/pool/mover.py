@@ -6,8 +6,8 @@ target folder, (3) remove the old name, (4) fsync the source folder. At every mo
 name. Whoever is killed in between calls :func:`move` again with the same arguments: it looks under every name the
 file may have got, and goes on from there. The caller's journal decides *that* a file moves; this module only how.
 
-No image is read while it moves on one device; a hash is computed where bytes were copied and where a name is
-taken by a file of the same size, so that only its bytes tell whose it is.
+No image is read while it moves on one device; a hash is computed where bytes were copied, where a name is taken by
+a file of the same size, so that only its bytes tell whose it is, and where a file is not of the size and time it had.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from labeler import faults
-from labeler.domain import LabelerError, MoveError, VanishedFile
+from labeler.domain import DiskRefused, LabelerError, MoveError, VanishedFile
 from labeler.pool.disk import (
     NO_LINK,
     holds,
@@ -53,6 +53,8 @@ _REMEDIES = {
     errno.EPERM: "give yourself write access to both folders, then run the command again",
     errno.ENAMETOOLONG: "shorten the name, then run the command again",
 }
+#: What is no single file's fault.
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,15 @@ class MoveRequest:
         folder: folder it goes to; made where missing.
         name: name wanted there; a suffix of the hash is added where a different file has it.
         sha256: hex digest of its bytes.
+        known: size in bytes and time of change (ns) that it had when its digest was taken, where that is known: a
+            file of other ones is read before it is moved, for somebody may have put another there.
     """
 
     source: Path
     folder: Path
     name: str
     sha256: str
+    known: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,8 @@ def move_many(moves: Sequence[MoveRequest], *, verify: bool = False) -> list[Mov
     Args:
         moves: what to move; two requests must not name one source.
         verify: read every source first and refuse one whose bytes are not those of ``sha256`` (for replaying a
-            journal after a crash, when somebody may have put another file there). Without it a source is trusted.
+            journal after a crash, when somebody may have put another file there). Without it a source is trusted,
+            unless it is not as its request knows it.
 
     Returns:
         One outcome per request, in order; a failure does not stop the others.
@@ -157,7 +163,8 @@ def _place(step: _Step, verify: bool) -> None:
         return
     if status is None:
         raise VanishedFile(f"{shown(request.source)} has vanished", "put it back, or run `labeler verify --repair`")
-    if verify and sha256_of(request.source) != request.sha256:
+    changed = request.known is not None and request.known != (status.st_size, status.st_mtime_ns)
+    if (verify or changed) and sha256_of(request.source) != request.sha256:
         raise VanishedFile(f"{shown(request.source)} holds another file now", "run `labeler verify --repair`")
     make_folder(request.folder)
     step.final = _put(request)
@@ -242,4 +249,5 @@ def _guarded(steps: Sequence[_Step], action: Callable[[], None]) -> None:
 def refusal(source: Path, folder: Path, error: OSError) -> MoveError:
     """The error a person gets when the system refused to move ``source`` into ``folder``."""
     remedy = _REMEDIES.get(error.errno or 0, "run the command again")
-    return MoveError(f"{shown(source)} could not be put into {shown(folder)}: {error.strerror}", remedy)
+    kind = DiskRefused if error.errno in _OF_THE_DISK else MoveError
+    return kind(f"{shown(source)} could not be put into {shown(folder)}: {error.strerror}", remedy)

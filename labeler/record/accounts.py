@@ -153,6 +153,11 @@ def any_account(session: Session) -> bool:
     return session.scalar(select(Annotator.id).where(_is_account()).limit(1)) is not None
 
 
+def count(session: Session) -> int:
+    """How many people can sign in here."""
+    return session.scalar(select(func.count()).select_from(Annotator).where(_is_account())) or 0
+
+
 def add(session: Session, name: str, password_hash: str, *, admin: bool) -> str:
     """Make an account and return its role; the first one is an administrator's in any case.
 

@@ -102,6 +102,18 @@ def take(session: Session, proposal_ids: Sequence[int], annotator_id: int, secon
         session.execute(insert(Lease), rows)
 
 
+def shorten(session: Session, seconds: float) -> None:
+    """End leases of open rounds that run longer than any is given for when they would if they were given now.
+
+    The clock was set back since; without this nobody else would get those images until it is there again.
+    """
+    latest = now() + dt.timedelta(seconds=seconds)
+    waiting = select(ProposalRow.id).join(Round, Round.id == ProposalRow.round_id)
+    waiting = waiting.where(Round.state.in_([state.value for state in OPEN_STATES]))
+    too_long = update(Lease).where(Lease.expires_at > latest, Lease.proposal_id.in_(waiting))
+    session.connection().execute(too_long.values(expires_at=latest))
+
+
 _ENDING = (
     select(Lease.id)
     .where(Lease.annotator_id == bindparam("who"), Lease.expires_at > bindparam("now"))
@@ -130,6 +142,13 @@ def take_again(session: Session, round_id: int, image_id: int, annotator_id: int
     others = others.where(ProposalRow.image_id == image_id, Lease.annotator_id != annotator_id)
     if session.scalar(others.where(Lease.expires_at > now()).limit(1)) is None:
         take(session, [proposal], annotator_id, seconds)
+
+
+def let_go(session: Session, image_id: int) -> None:
+    """End the leases of an image in rounds that are over: nobody has it before him there any more."""
+    over = select(ProposalRow.id).join(Round, Round.id == ProposalRow.round_id)
+    over = over.where(ProposalRow.image_id == image_id, Round.state.not_in([state.value for state in OPEN_STATES]))
+    session.execute(delete(Lease).where(Lease.proposal_id.in_(over)))
 
 
 def leased_images(session: Session) -> set[int]:

@@ -25,6 +25,8 @@ class PendingMove:
     source: str
     folder: str
     file_name: str
+    size: int
+    mtime_ns: int
 
 
 _ASK = insert(MoveRow)
@@ -47,7 +49,8 @@ def ask_many(session: Session, wanted: Sequence[tuple[int, int, str, str]]) -> N
 def pending(session: Session, limit: int = 1000) -> list[PendingMove]:
     """The oldest pending moves, at most one per image: a second one starts where the first ends."""
     first = select(func.min(MoveRow.id)).where(MoveRow.state == MoveState.PENDING.value).group_by(MoveRow.image_id)
-    query = select(MoveRow.id, MoveRow.image_id, Image.sha256, Image.path, MoveRow.folder, MoveRow.file_name)
+    what = (Image.sha256, Image.path, MoveRow.folder, MoveRow.file_name, Image.size, Image.mtime_ns)
+    query = select(MoveRow.id, MoveRow.image_id, *what)
     query = query.join(Image, Image.id == MoveRow.image_id).where(MoveRow.id.in_(first)).order_by(MoveRow.id)
     return [PendingMove(*row) for row in session.execute(query.limit(limit))]
 

@@ -110,21 +110,33 @@ def add_decision(session: Session, **values: Any) -> DecisionRow:
     return DecisionRow(id=number, **values)
 
 
-def newest_in_force(session: Session) -> DecisionRow | None:
-    """The newest decision of a reviewer that still counts: what the next undo takes back."""
-    return next(iter(newest_decisions(session, limit=1)), None)
+def newest_in_force(session: Session, *, up_to: int | None = None) -> DecisionRow | None:
+    """The newest decision of a reviewer that still counts: what the next undo takes back.
+
+    Args:
+        up_to: the newest that may be meant.
+    """
+    return next(iter(newest_decisions(session, limit=1, up_to=up_to)), None)
 
 
 def newest_decisions(
-    session: Session, *, limit: int, annotator_id: int | None = None, action: Action | None = None
+    session: Session,
+    *,
+    limit: int,
+    annotator_id: int | None = None,
+    action: Action | None = None,
+    up_to: int | None = None,
 ) -> list[DecisionRow]:
     """The newest decisions of reviewers, or of one of them, that still count; newest first."""
     wanted = REVIEWED if action is None else (action.value,)
     query = select(DecisionRow).where(DecisionRow.action.in_(wanted), ~DecisionRow.opinion)
     if annotator_id is not None:
         query = query.where(DecisionRow.annotator_id == annotator_id)
+    if up_to is not None:
+        query = query.where(DecisionRow.id <= up_to)
     found: list[DecisionRow] = []
-    for rows in session.scalars(query.order_by(DecisionRow.id.desc())).partitions(2 * limit):
+    # Not two by two for a single one: after many undos the newest that counts lies far back.
+    for rows in session.scalars(query.order_by(DecisionRow.id.desc())).partitions(max(2 * limit, 100)):
         in_force = decisions_in_force(session, sorted({row.image_id for row in rows}))
         found += [row for row in rows if in_force.get(row.image_id) is row]
         if len(found) >= limit:

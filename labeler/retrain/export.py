@@ -7,10 +7,11 @@ not be found out by a user.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,31 @@ def export(
     if progress:
         progress(Progress(what, 0, 1))
     try:
-        with tempfile.TemporaryDirectory(prefix=".labeler-export-", dir=target.model.parent) as folder:
-            made = Path(folder, "model" + FORMATS[form])
+        with _workshop(target.model) as folder:
+            made = folder / f"model{FORMATS[form]}"
             job = {"backbone": dataclasses.asdict(backbone), "model": str(model_file), "digest": digest}
             agreement = _run_child({**job, "format": form, "out": str(made)})
             size = sum(file.stat().st_size for file in ([made] if made.is_file() else made.rglob("*")))
             example = example_of(out, form, backbone.input_size)
-            _place(Path(folder), target, made, "\n".join(model.classes) + "\n", example)
+            _place(folder, target, made, "\n".join(model.classes) + "\n", example)
     except OSError as error:
         raise LabelerError(f"{out} cannot be written: {error.strerror}", "choose another place") from None
     if progress:
         progress(Progress(what, 1, 1))
     return Exported(target.model, target.classes, target.example, size, agreement, notes(backbone, agreement))
+
+
+@contextlib.contextmanager
+def _workshop(target: Path) -> Iterator[Path]:
+    """An empty hidden folder beside ``target``; its name is always the same, so that the next export to there clears
+    away what a killed one left."""
+    folder = target.with_name(f".labeler-export-{target.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def targets(out: Path, form: str) -> tuple[Path, Path, Path]:

@@ -25,8 +25,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from starlette.requests import cookie_parser
 
 from labeler.record import accounts
-from labeler.review.attempts import Attempts
+from labeler.review.attempts import Turnstile
 from labeler.review.guard import ADMIN, Admission
+from labeler.review.schema import Invalid, Problem, refused_with
 from labeler.review.words import PAGE, word
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ WAITING = 32
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _FORM = "application/x-www-form-urlencoded"
 _NO_STORE = {"cache-control": "no-store"}
+_SENT_ON: dict[int | str, dict[str, Any]] = {303: {"description": "To the page, or to the one to sign in on."}}
+_NOT_LET_IN: dict[int | str, dict[str, Any]] = {
+    **_SENT_ON,
+    **{status: {"model": Problem, "content": {"text/html": {}}} for status in (401, 429)},
+    **refused_with(415),
+    422: {"model": Problem | Invalid},
+}
 
 
 class SignIn(BaseModel):
@@ -86,8 +94,7 @@ class Door:
         self._seen: dict[str, tuple[float, dt.datetime, Admission]] = {}
         self._checks = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="password")
         self._waiting = 0
-        self._by_name = Attempts(FREE_BY_NAME)
-        self._by_address = Attempts(FREE_BY_ADDRESS)
+        self._turnstile = Turnstile(FREE_BY_NAME, FREE_BY_ADDRESS)
 
     # ------------------------------------------------------------------------------------------------ who is it
 
@@ -140,8 +147,7 @@ class Door:
             self._waiting -= 1
         if token is None or known is None:
             raise Refused(401, word("login.wrong"))
-        self._by_name.forget(_key(name))
-        self._by_address.give_back(address)
+        self._turnstile.let_in(name, address)
         self._seen.pop(self.hashed(cookies), None)
         return token, SignedInView(user=known.name, role=known.role)
 
@@ -151,12 +157,11 @@ class Door:
 
     def _hold_back(self, name: str, address: str) -> None:
         """Count this try, or refuse it; counted before the password is looked at, which takes a while."""
-        pause = max(self._by_name.pause(_key(name)), self._by_address.pause(address))
+        pause = self._turnstile.pause(name, address)
         if pause > 0 or self._waiting >= WAITING:
             seconds = max(1, math.ceil(pause))
             raise Refused(429, word("login.paused").replace("{n}", str(seconds)), seconds)
-        self._by_name.begin(_key(name))
-        self._by_address.begin(address)
+        self._turnstile.begin(name, address)
 
     async def _token(self, known: accounts.Credentials | None, password: str, before: str) -> str | None:
         password_hash = known.password_hash if known is not None else None
@@ -189,14 +194,14 @@ def router(door: Door) -> APIRouter:
     """The endpoints of signing in and out."""
     routes = APIRouter()
 
-    @routes.get("/login", response_class=HTMLResponse)
+    @routes.get("/login", response_class=HTMLResponse, responses=_SENT_ON)
     def login_page(request: Request) -> Response:
         """The page to sign in on; somebody who is signed in, or needs not to be, is sent on."""
         if request.scope["state"]["user"]:
             return RedirectResponse("/", 303, _NO_STORE)
         return _page()
 
-    @routes.post("/login", openapi_extra=_request_body(), response_model=SignedInView)
+    @routes.post("/login", openapi_extra=_request_body(), response_model=SignedInView, responses=_NOT_LET_IN)
     async def login(request: Request) -> Response:
         """Sign in with a form or JSON ``{"name", "password"}``; the answer sets the session's cookie.
 
@@ -204,13 +209,13 @@ def router(door: Door) -> APIRouter:
         """
         return await _sign_in(door, request)
 
-    @routes.post("/logout")
+    @routes.post("/logout", response_model=Problem, responses=_SENT_ON)
     def logout(request: Request) -> Response:
         """Sign this browser out."""
         door.sign_out(_cookies(request))
         return _signed_out(request, door)
 
-    @routes.post("/logout-everywhere")
+    @routes.post("/logout-everywhere", response_model=Problem, responses=_SENT_ON)
     def logout_everywhere(request: Request) -> Response:
         """Sign this person out of every browser."""
         if request.scope["state"]["accounts"]:
@@ -291,10 +296,6 @@ def _kind(request: Request) -> str:
 
 def _cookies(request: Request) -> str:
     return request.headers.get("cookie", "")
-
-
-def _key(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _address(request: Request) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from labeler.domain import (
@@ -23,6 +24,7 @@ from labeler.domain import (
     UnusableImage,
     VanishedFile,
 )
+from labeler.record import images as on_record
 from labeler.review import images
 from labeler.review.guard import ADMIN
 from labeler.review.metrics import Metrics
@@ -31,13 +33,16 @@ from labeler.review.schema import (
     Acknowledgements,
     AfterRound,
     BatchView,
+    Content,
     Decisions,
     ExplanationView,
+    Fault,
     ImageId,
+    Invalid,
     Operation,
-    Sha256,
     StatusView,
     WorkView,
+    refused_with,
 )
 from labeler.rounds.batches import Mode
 
@@ -47,6 +52,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _FOREVER = "private, max-age=31536000, immutable"
+#: Faults of a request that are told; whoever made more than that has made them all alike.
+_MOST_FAULTS = 20
+_LATER = "the workspace cannot store this now: try again (the server's log says why)"
+
+
+_PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
 
 
 def router(workspace: Workspace, metrics: Metrics) -> APIRouter:
@@ -78,7 +89,7 @@ def _labelling(routes: APIRouter, workspace: Workspace, metrics: Metrics) -> Non
             {**asdict(view), "user": user, "role": role, "workspace": this, "ready": view.ready}
         )
 
-    @routes.post("/api/decisions", response_model=Acknowledgements)
+    @routes.post("/api/decisions", response_model=Acknowledgements, responses=refused_with(409))
     def decisions(request: Request, body: Decisions) -> Response:
         """Store what a person did; what is acknowledged without an error survives a power cut."""
         user = user_of(request)
@@ -95,12 +106,6 @@ def _labelling(routes: APIRouter, workspace: Workspace, metrics: Metrics) -> Non
 def _looking(routes: APIRouter, workspace: Workspace) -> None:
     """The rest: the state of the work, the reasons, the pictures."""
 
-    @routes.get("/healthz")
-    def healthz() -> dict[str, str]:
-        """Answers 200 once a read of the record succeeds."""
-        workspace.live()
-        return {"status": "ok"}
-
     @routes.get("/api/status")
     def status(response: Response) -> StatusView:
         """Light enough to ask every few seconds."""
@@ -112,21 +117,21 @@ def _looking(routes: APIRouter, workspace: Workspace) -> None:
         """Ask for a new ranking, also after a job that failed."""
         return WorkView.model_validate(asdict(workspace.request_round()))
 
-    @routes.get("/api/explain/{image_id}")
-    def explain(response: Response, image_id: ImageId) -> ExplanationView:
-        """Why an image was chosen."""
+    @routes.get("/api/explain/{image_id}", responses=refused_with(404))
+    def explain(response: Response, image_id: ImageId, v: Content) -> ExplanationView:
+        """Why an image was chosen; what the model says of it only where people are shown that."""
         response.headers["cache-control"] = "no-store"
-        try:
-            return ExplanationView.model_validate(asdict(workspace.explain(image_id)))
-        except UnknownName:
-            raise HTTPException(404, f"there is no image {image_id}") from None
+        with workspace.store.read() as session:
+            found = on_record.shas(session, [image_id]).get(image_id)
+        if found != v:
+            raise HTTPException(404, f"there is no image {image_id}")
+        view = ExplanationView.model_validate(asdict(workspace.explain(image_id)))
+        if workspace.settings.suggestion == "hide":
+            view.probability = view.uncertainty = view.predicted = None
+        return view
 
-    @routes.get("/image/{image_id}", response_class=Response)
-    def image(
-        image_id: ImageId,
-        v: Annotated[Sha256, Query(description="the image's sha256: the address names the content, not the row")],
-        size: Literal["full", "grid", "thumb"] = "full",
-    ) -> Response:
+    @routes.get("/image/{image_id}", response_class=Response, responses=_PICTURE | refused_with(404, 410))
+    def image(image_id: ImageId, v: Content, size: Literal["full", "grid", "thumb"] = "full") -> Response:
         """The image as JPEG, never larger than the page shows it."""
         try:
             content = images.picture(workspace, image_id, v, size)
@@ -162,6 +167,20 @@ async def labeler_error(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "the workspace cannot answer; the server's log says why"}, status_code=503)
 
 
+async def invalid(_request: Request, error: Exception) -> JSONResponse:
+    """What does not fit the schema: where and why. What was sent is not sent back, which could be ten times as much."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    faults = [
+        Fault(type=fault["type"], loc=[_short(part) for part in fault["loc"]], msg=fault["msg"])
+        for fault in found[:_MOST_FAULTS]
+    ]
+    return JSONResponse(Invalid(detail=faults).model_dump(), 422, {"cache-control": "no-store"})
+
+
+def _short(part: str | int) -> str | int:
+    return part[:64] if isinstance(part, str) else part
+
+
 def _decide(
     workspace: Workspace, user: str, admin: bool, ops: list[Operation], round: int | None
 ) -> list[Acknowledgement]:
@@ -193,5 +212,8 @@ def _flag(workspace: Workspace, user: str, ops: list[Operation]) -> list[Acknowl
 
 
 def _refused(op: Operation, error: LabelerError) -> Acknowledgement:
+    """Why it is not on record; an error of the machine may name a file of it, which only the log is told."""
     final = isinstance(error, (UnknownName, IllegalTransition))
-    return Acknowledgement(op_id=op.op_id, error=str(error), final=final)
+    if not final:
+        _log.error("%s", error)
+    return Acknowledgement(op_id=op.op_id, error=str(error) if final else _LATER, final=final)

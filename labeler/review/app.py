@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
-from fastapi.responses import Response
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 import labeler
 from labeler.domain import LabelerError
-from labeler.review import accounts, api, metrics, try_out
+from labeler.review import accounts, api, health, metrics, try_out
 from labeler.review.guard import Guard, Scope
+from labeler.review.schema import REFUSALS
 from labeler.review.skeletons import own_html
 from labeler.review.tabs import model as model_tab
+from labeler.review.watching import Traffic, Watch
 from labeler.review.words import PAGE, word
 from labeler.workspace import WorkspacePaths
 
@@ -57,33 +60,51 @@ _MODULES = (
 )
 
 
-def create_app(workspace: Workspace, *, loopback: bool = True) -> FastAPI:
+def create_app(workspace: Workspace, *, loopback: bool = True, worker_pid: health.Pid | None = None) -> FastAPI:
     """The application over an open workspace, whose owner closes it afterwards.
+
+    ``app.state.traffic`` is the :class:`Traffic` of its requests.
 
     Args:
         workspace: what is labelled.
         loopback: served to this machine only, so that nobody has to sign in while there is no account.
+        worker_pid: process id of the worker, None while there is none; for the health and the metrics.
+
+    Raises:
+        SettingError: the token for the metrics cannot be read.
     """
-    app = without_gradio(workspace, loopback=loopback)
+    app = without_gradio(workspace, loopback=loopback, worker_pid=worker_pid)
     _mount_gradio(app, workspace)
     return app
 
 
-def without_gradio(workspace: Workspace, *, loopback: bool = True) -> FastAPI:
+def without_gradio(workspace: Workspace, *, loopback: bool = True, worker_pid: health.Pid | None = None) -> FastAPI:
     """Guard, endpoints and the page's own files: all that labelling needs."""
     app = FastAPI(
-        title="labeler", version=labeler.__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
+        title="labeler",
+        version=labeler.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        responses=REFUSALS,
     )
     door = accounts.Door(workspace, f"labeler-{api.workspace_token(workspace)}", loopback=loopback)
-    counted = metrics.Metrics(workspace)
+    examiner = health.Examiner(workspace, worker_pid)
+    counted = metrics.Metrics(workspace, examiner)
+    app.state.traffic = Traffic(counted.registry, workspace.settings.slow_request_s)
     app.include_router(api.router(workspace, counted))
+    app.include_router(health.router(examiner))
     app.include_router(metrics.router(counted))
     app.include_router(accounts.router(door))
     app.include_router(model_tab.router(workspace))
     app.include_router(try_out.router(workspace))
     app.add_exception_handler(LabelerError, api.labeler_error)
+    app.add_exception_handler(RequestValidationError, api.invalid)
     app.mount("/static/app", PageFiles(directory=PAGE))
+    # The last one stands in front.
     app.add_middleware(Guard, admit=door.admit)
+    app.add_middleware(metrics.Scraping, metrics=counted, token=metrics.token(workspace.settings, workspace.paths))
+    app.add_middleware(Watch, traffic=app.state.traffic)
     return app
 
 
@@ -122,6 +143,15 @@ def _mount_gradio(app: FastAPI, workspace: Workspace) -> None:
         pwa=False,
         enable_monitoring=False,
     )
+    page = next(inner for route in app.routes if isinstance(inner := getattr(route, "app", None), gr.routes.App))
+    page.add_exception_handler(KeyError, _no_such_function)
+
+
+async def _no_such_function(request: Request, error: Exception) -> JSONResponse:
+    """Gradio looks a function up by the number it is asked for, whatever number that is."""
+    if not request.url.path.endswith("/queue/join"):
+        raise error
+    return JSONResponse({"detail": "there is no such function"}, status_code=404)
 
 
 def _keep_gradio_quiet(paths: WorkspacePaths) -> None:

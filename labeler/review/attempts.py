@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -69,3 +70,53 @@ class Attempts:
         if tries is not None:
             tries.count -= 1
             tries.free_at = 0.0
+
+
+class Turnstile:
+    """Whether a password may be tried now, by the name it is for and the address it comes from.
+
+    Whoever keeps guessing keeps a name waiting, and its owner with it; so an address from which that name has signed
+    in before has tries of its own, which no stranger uses up. Kept in memory, of bounded number.
+
+    Args:
+        by_name: wrong passwords for a name before the first pause.
+        by_address: the same from an address; it may be that of a whole office.
+        clock: seconds that never go back.
+        room: names, addresses and known pairs of them that are kept.
+    """
+
+    def __init__(
+        self, by_name: int, by_address: int, clock: Callable[[], float] = time.monotonic, room: int = ROOM
+    ) -> None:
+        self._by_name = Attempts(by_name, clock, room)
+        self._by_address = Attempts(by_address, clock, room)
+        self._room = room
+        self._known: dict[tuple[str, str], None] = {}
+
+    def pause(self, name: str, address: str) -> float:
+        """Seconds to wait before this name may be tried from there; 0 when it may be."""
+        return max(self._by_name.pause(self._key(name, address)), self._by_address.pause(address))
+
+    def begin(self, name: str, address: str) -> None:
+        """Count a try."""
+        self._by_name.begin(self._key(name, address))
+        self._by_address.begin(address)
+
+    def let_in(self, name: str, address: str) -> None:
+        """The password was right."""
+        self._by_name.forget(self._key(name, address))
+        self._by_address.give_back(address)
+        pair = (_one_form(name), address)
+        self._known.pop(pair, None)
+        while len(self._known) >= self._room:
+            del self._known[next(iter(self._known))]
+        self._known[pair] = None
+
+    def _key(self, name: str, address: str) -> str:
+        name = _one_form(name)
+        return f"{name}\0{address}" if (name, address) in self._known else name
+
+
+def _one_form(name: str) -> str:
+    """One text for all spellings of a name that mean one account, and a few more: none has tries of its own."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()

@@ -8,65 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
-from labeler.review.openings import BODIES, FOR_ADMINS, MAX_BODY, WITHOUT_SESSION, methods
+from labeler.review import answers, strict_json
+from labeler.review.answers import HEADERS, Message, Receive, Scope, Send
+from labeler.review.openings import BODIES, FOR_ADMINS, MAX_BODY, PAGES, WITHOUT_SESSION, methods
 
 __all__ = ["ADMIN", "HEADERS", "MAX_BODY", "Admission", "Guard", "Message", "Receive", "Scope", "Send", "is_loopback"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ADMIN = "admin"
 #: A body that stops coming for so long, or takes so long altogether, is given up: it would hold its place for ever.
 IDLE_S = 20.0
 WHOLE_S = 120.0
-
-#: Gradio evaluates its templates (`unsafe-eval`) and writes styles and one script into the page (`unsafe-inline`).
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "img-src 'self' data: blob:",
-        "style-src 'self' 'unsafe-inline'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "object-src 'none'",
-        "frame-ancestors 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-    )
-)
-#: The sign-in page is ours alone and holds no script.
-LOGIN_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-    )
-)
-HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    # With `no-referrer` browsers send `Origin: null` with a form, and signing in and out are forms.
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-)
-_LOGIN_HEADERS = ((b"content-security-policy", LOGIN_POLICY.encode()), *HEADERS[1:])
-_FIXED = frozenset(name for name, _ in HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +44,9 @@ class Admission:
 #: From the text of the ``Cookie`` header to whom it belongs.
 Admit = Callable[[str], Awaitable[Admission]]
 _Refusal = tuple[int, str]
-#: Refused with a body still on its way: the connection is of no more use.
-_UNREAD = frozenset({408, 413})
 _SIGNED_OUT: _Refusal = (401, "not signed in")
+#: What a program sets that hands somebody else's request on.
+_FORWARDED = frozenset({"forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
 
 
 def is_loopback(host: str) -> bool:
@@ -129,28 +86,33 @@ class Guard:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._http(scope, receive, _with_headers(send, scope["path"]))
+            await self._http(scope, receive, answers.with_headers(send, scope["path"]))
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
         allowed = methods(scope["path"])
         if not allowed:
-            await _refuse(send, 404, "not found")
+            await answers.refuse(send, 404, "not found")
             return
         admission = await self._admit(headers.get("cookie", ""))
         refusal = _addressed(scope, headers, allowed, admission) or _permitted(scope["path"], admission)
         if refusal == _SIGNED_OUT and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            await _redirect(send, "/login")
+            await answers.redirect(send, "/login")
             return
-        if refusal is None and scope["method"] == "POST":
-            body = await self._read(receive, headers.get("content-length"), BODIES.get(scope["path"], MAX_BODY))
-            if isinstance(body, bytes):
-                receive = _replay(body, receive)
-            else:
-                refusal = body
         if refusal is not None:
-            await _refuse(send, *refusal)
+            more = [(b"allow", ", ".join(sorted(allowed)).encode())] if refusal[0] == 405 else []
+            await answers.refuse(send, *refusal, more)
             return
+        if scope["method"] == "POST":
+            body = await self._read(receive, headers.get("content-length"), BODIES.get(scope["path"], MAX_BODY))
+            if not isinstance(body, bytes):
+                await answers.refuse(send, *body)
+                return
+            fault = strict_json.fault(body) if body and _is_json(headers) else None
+            if fault is not None:
+                await answers.refuse(send, 422, [{"type": "json_invalid", "loc": ["body"], "msg": fault}])
+                return
+            receive = _replay(body, receive)
         state = {"user": admission.user, "role": admission.role, "accounts": admission.accounts}
         scope.setdefault("state", {}).update(state)
         await self._app(scope, receive, send)
@@ -187,14 +149,35 @@ def _addressed(scope: Scope, headers: dict[str, str], allowed: frozenset[str], a
     name = _host_name(host)
     if not name or (not admission.accounts and not is_loopback(name)):
         return 421, "this page answers only to this machine's own name"
+    if not admission.accounts and _forwarded(scope, headers):
+        return 421, "handed on by a proxy, which may be for anybody: make an account first (`labeler users add NAME`)"
     if scope["method"] not in allowed:
         return 405, "method not allowed"
     if scope["method"] == "POST" and not _same_origin(headers, host):
         return 403, "a request from another site"
-    # Asking for a batch leases images, so a foreign page must not even ask.
-    if scope["path"].startswith(("/api/", "/metrics")) and not _same_site(headers):
+    # Asking for a batch leases images, and the answer's time or size tells something: a foreign page may lead a
+    # person to our page, as any link does, and not even ask for anything else.
+    if not _same_site(headers) and not _is_link(scope, headers):
         return 403, "a request from another site"
     return None
+
+
+def _forwarded(scope: Scope, headers: dict[str, str]) -> bool:
+    """Whether it comes from further away than its connection: a proxy on this machine speaks for anybody.
+
+    Its default is to say our own address as `Host`, so that everybody would be this machine's one user.
+    """
+    client = (scope.get("client") or ("",))[0]
+    try:
+        elsewhere = not ipaddress.ip_address(client).is_loopback
+    except ValueError:  # a socket of the file system, or a test
+        elsewhere = False
+    return elsewhere or not _FORWARDED.isdisjoint(headers)
+
+
+def _is_link(scope: Scope, headers: dict[str, str]) -> bool:
+    kind = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return scope["method"] == "GET" and scope["path"] in PAGES and kind == ("navigate", "document")
 
 
 def _permitted(path: str, admission: Admission) -> _Refusal | None:
@@ -244,6 +227,11 @@ def _same_origin(headers: dict[str, str], host: str) -> bool:
     return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower()
 
 
+def _is_json(headers: dict[str, str]) -> bool:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
 def _at_most(announced: str, most: int) -> bool:
     digits = announced.isascii() and announced.isdigit() and len(announced) <= 15
     return digits and int(announced) <= most
@@ -260,36 +248,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return replayed
-
-
-def _with_headers(send: Send, path: str) -> Send:
-    """Sets our headers and takes away permissions for other origins, which Gradio gives to any local one."""
-
-    ours = _LOGIN_HEADERS if path == "/login" else HEADERS
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            kept = [
-                (name, value)
-                for name, value in message.get("headers", [])
-                if name.lower() not in _FIXED and not name.lower().startswith(b"access-control-")
-            ]
-            message = {**message, "headers": [*kept, *ours]}
-        await send(message)
-
-    return sending
-
-
-async def _refuse(send: Send, status: int, why: str) -> None:
-    body = json.dumps({"detail": why}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status in _UNREAD:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _redirect(send: Send, where: str) -> None:
-    headers = [(b"location", where.encode()), (b"content-length", b"0"), (b"cache-control", b"no-store")]
-    await send({"type": "http.response.start", "status": 303, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})

@@ -58,6 +58,8 @@ BELOW: Mapping[str, frozenset[str]] = {
 }
 #: What somebody who is not signed in may ask for.
 WITHOUT_SESSION = frozenset({"/login", "/logout", "/static/app/login.css", "/healthz", "/favicon.ico"})
+#: What a link on another site may lead to.
+PAGES = frozenset({"/", "/login"})
 #: What is for administrators alone.
 FOR_ADMINS = frozenset({"/metrics"})
 

@@ -13,6 +13,43 @@ OpId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 AfterRound = Annotated[int | None, Query(ge=1, le=2**31)]
 ImageId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: An image is asked for by its number and its content together: numbers can be guessed.
+Content = Annotated[Sha256, Query(description="the image's sha256: the address names the content, not the row")]
+#: PostgreSQL keeps no zero byte in a text.
+Note = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+
+
+class Problem(BaseModel):
+    """Why a request was refused, in one line."""
+
+    detail: str
+
+
+class Fault(BaseModel):
+    """One thing about a request that does not fit: where it stands, and why."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class Invalid(BaseModel):
+    """What of a request does not fit what is described here."""
+
+    detail: list[Fault]
+
+
+def refused_with(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the description of an endpoint: what else it may be refused with."""
+    return {status: {"model": Problem} for status in statuses}
+
+
+#: What any request may be refused with: it broke off, nobody is signed in, it comes from another site, it is too slow
+#: or too large or not meant for this server, it does not fit, something failed, the workspace cannot answer now.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    **refused_with(400, 401, 403, 408, 413, 421, 500, 503),
+    422: {"model": Invalid},
+}
 
 
 class _Strict(BaseModel):
@@ -29,7 +66,7 @@ class Operation(_Strict):
     sha256: Sha256
     action: Literal["confirm", "correct", "skip", "undo", "flag"]
     label: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-    note: Annotated[str, StringConstraints(max_length=500)] = ""
+    note: Note = ""
     elapsed_ms: Annotated[int, Field(ge=0, le=86_400_000)] | None = None
 
 
@@ -39,9 +76,9 @@ class Decisions(_Strict):
     ``expected_user`` and ``workspace`` name whom and what the page was showing when the answers were given: after
     another person signed in, or another workspace was served at this address, the answers are not taken."""
 
-    round: int | None
-    expected_user: str
-    workspace: str
+    round: Annotated[int, Field(ge=1, le=2**31)] | None
+    expected_user: Annotated[str, StringConstraints(max_length=200)]
+    workspace: Annotated[str, StringConstraints(max_length=64)]
     ops: Annotated[list[Operation], Field(min_length=1, max_length=MAX_OPERATIONS)]
 
 

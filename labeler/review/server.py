@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from labeler import logs
 from labeler.domain import LabelerError
 from labeler.review.guard import is_loopback
+from labeler.review.keeper import WorkerKeeper, starter
+from labeler.settings import Settings, load
+from labeler.version import __version__
 from labeler.workspace import WorkspacePaths, exclusive
 
 if TYPE_CHECKING:
     from uvicorn import Server
 
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
-_STEADY_S = 60.0
-_STOP_WAIT_S = 5.0
+#: Requests under way when we are told to stop are finished, and refused after so long.
+_LAST_REQUESTS_S = 10.0
 #: An answer's dozen statements each give the interpreter's lock away and ask for it again; a thread that computes keeps
 #: it for 5 ms by default, so that one answer among eight busy people took 120 ms of waiting for 4 ms of work.
 _SWITCH_S = 0.0005
 _UNENCRYPTED = "passwords and images travel unencrypted; on a network you do not trust put a TLS proxy in front"
+_log = logging.getLogger(__name__)
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  # compared with, not listened on
 
 
@@ -43,7 +46,11 @@ def serve(
     settings_overrides: Mapping[str, Any],
     open_browser: bool = False,
 ) -> None:
-    """Serve the page until SIGINT or SIGTERM; prints its address on stderr once it answers.
+    """Serve the page until SIGINT, SIGTERM or SIGHUP; prints its address on stderr once it answers.
+
+    Told to stop it takes no new connection, finishes what it is answering, moves the files of the answers on record
+    (what takes longer than a few seconds is left to the next start), and has the worker put its job back. That takes
+    half a minute at most: see docs/operation.md.
 
     Args:
         paths: the workspace.
@@ -59,11 +66,12 @@ def serve(
     if not is_loopback(host):
         _require_account(paths, host, settings_overrides)
     with (
-        _until_signalled(),
+        _until_signalled() as check,
         exclusive(paths, "serve"),
         _listening(host, port) as listener,
     ):
-        _run(paths, listener, host, settings_overrides, open_browser)
+        _run(paths, listener, host, settings_overrides, open_browser, check)
+    logs.say(_log, logging.INFO, "stopped", pid=os.getpid())
 
 
 def _require_account(paths: WorkspacePaths, host: str, overrides: Mapping[str, Any]) -> None:
@@ -77,27 +85,49 @@ def _require_account(paths: WorkspacePaths, host: str, overrides: Mapping[str, A
 
 
 def _run(
-    paths: WorkspacePaths, listener: socket.socket, host: str, overrides: Mapping[str, Any], open_browser: bool
+    paths: WorkspacePaths,
+    listener: socket.socket,
+    host: str,
+    overrides: Mapping[str, Any],
+    open_browser: bool,
+    check: Callable[[], None],
 ) -> None:
     from labeler.rounds import Workspace
     from labeler.rounds.mover_thread import MoverThread
 
     sys.setswitchinterval(_SWITCH_S)
+    settings = load(paths.root).replace(**overrides)
+    logs.configure(settings.log_level, settings.log_format, "server")
 
-    with WorkerKeeper(_starter(paths, overrides)):
+    with WorkerKeeper(starter(paths, overrides)) as keeper:
         workspace = Workspace.open(paths.root, **overrides)
         try:
             from labeler.review.app import create_app
 
             address = f"http://{_in_address(host)}:{listener.getsockname()[1]}/"
-            app = create_app(workspace, loopback=is_loopback(host))
+            app = create_app(workspace, loopback=is_loopback(host), worker_pid=lambda: keeper.pid)
             if not is_loopback(host):
-                print(f"labeler: {_UNENCRYPTED}", file=sys.stderr, flush=True)
-            server = _server(app, lambda: _announce(address, open_browser))
+                _tell(settings, _UNENCRYPTED)
+
+            def on_stopping() -> None:
+                logs.say(_log, logging.INFO, "stopping")
+                keeper.replace_no_more()
+                app.state.traffic.end_streams()
+
+            server = _server(app, lambda: _announce(settings, paths, address, open_browser), on_stopping)
             with MoverThread(workspace):
+                check()
                 server.run(sockets=[listener])
         finally:
             workspace.close()
+
+
+def _tell(settings: Settings, text: str) -> None:
+    """A line for whoever started us; a log of JSON holds nothing but JSON."""
+    if settings.log_format == "json":
+        logs.say(_log, logging.WARNING, text)
+    else:
+        print(f"labeler: {text}", file=sys.stderr, flush=True)
 
 
 # ------------------------------------------------------------------------------------------------------- address
@@ -126,8 +156,18 @@ def _in_address(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _announce(address: str, open_browser: bool) -> None:
-    print(f"labeler: the page is at {address} (Ctrl+C stops it)", file=sys.stderr, flush=True)
+def _announce(settings: Settings, paths: WorkspacePaths, address: str, open_browser: bool) -> None:
+    if settings.log_format == "text":
+        print(f"labeler: the page is at {address} (Ctrl+C stops it)", file=sys.stderr, flush=True)
+    logs.say(
+        _log,
+        logging.INFO,
+        "started",
+        version=__version__,
+        workspace=paths.root,
+        address=address,
+        pid=os.getpid(),
+    )
     if open_browser:
         import webbrowser
 
@@ -137,8 +177,10 @@ def _announce(address: str, open_browser: bool) -> None:
 # -------------------------------------------------------------------------------------------------------- server
 
 
-def _server(app: Any, on_listening: Callable[[], None]) -> Server:
+def _server(app: Any, on_listening: Callable[[], None], on_stopping: Callable[[], None]) -> Server:
     import uvicorn
+
+    from labeler.review.protocol import Connection
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -146,13 +188,16 @@ def _server(app: Any, on_listening: Callable[[], None]) -> Server:
             if self.started and not self.should_exit:
                 on_listening()
 
-    # One worker: Gradio keeps its queue and sessions in the process. Event streams stay open, so stopping must not
-    # wait for them.
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            on_stopping()
+            await super().shutdown(sockets)
+
+    # One worker: Gradio keeps its queue and sessions in the process.
     config = uvicorn.Config(
         app,
         workers=1,
-        timeout_graceful_shutdown=3,
-        log_level="warning",
+        timeout_graceful_shutdown=int(_LAST_REQUESTS_S),
+        log_config=None,  # our own
         access_log=False,
         server_header=False,
         # Whether a request came encrypted and from where is taken from a proxy on this machine only, whatever the
@@ -160,6 +205,7 @@ def _server(app: Any, on_listening: Callable[[], None]) -> Server:
         proxy_headers=True,
         forwarded_allow_ips=["127.0.0.1", "::1"],
         ws="none",
+        http=Connection,
     )
     return Announcing(config)
 
@@ -169,11 +215,17 @@ class _Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def _until_signalled() -> Iterator[None]:
+def _until_signalled() -> Iterator[Callable[[], None]]:
     """SIGTERM and SIGINT unwind to here, whatever is running, so that worker and lock are put away.
 
     Uvicorn takes both over while it runs, finishes what it is answering, and raises the signal again afterwards. A
     second signal while things are put away changes nothing: that takes a few seconds at most.
+
+    Python drops what a handler raises while an object is being taken away, so what takes long asks once more at its
+    end: the callable that is yielded unwinds too, when a signal has come.
+
+    SIGHUP, which a closed terminal sends, is SIGTERM by another name, unless whoever started us had it ignored
+    (``nohup``). It loads no settings: one process has one set of them, so that a round is of one piece.
     """
     stopping = False
 
@@ -183,80 +235,20 @@ def _until_signalled() -> Iterator[None]:
             stopping = True
             raise _Stopped
 
+    def check() -> None:
+        if stopping:
+            raise _Stopped
+
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)  # to whoever handles it at this moment: uvicorn, or we
+
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
-        yield
+        yield check
     except _Stopped:
         pass
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# -------------------------------------------------------------------------------------------------------- worker
-
-
-class WorkerKeeper:
-    """Keeps one worker process alive while the block runs: a dead one is replaced, ever more slowly if it keeps dying.
-
-    The page works without it (answers are stored by this process); only training waits.
-
-    Args:
-        start: starts the worker process.
-        first_pause_s: seconds before the first replacement; doubled with each death that follows soon.
-    """
-
-    def __init__(self, start: Callable[[], subprocess.Popen[Any]], first_pause_s: float = _FIRST_PAUSE_S) -> None:
-        self._start = start
-        self._first_pause_s = first_pause_s
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
-
-    def __enter__(self) -> WorkerKeeper:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _keep(self) -> None:
-        pause = self._first_pause_s
-        while not self._ending.is_set():
-            started = time.monotonic()
-            code = self._live_once()
-            if self._ending.is_set():
-                return
-            if time.monotonic() - started >= _STEADY_S:
-                pause = self._first_pause_s
-            # Ctrl+C in a terminal reaches the worker too: what ends together with us is no accident.
-            if self._ending.wait(pause):
-                return
-            print(f"labeler: the worker ended ({code}); starting it again", file=sys.stderr, flush=True)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-
-    def _live_once(self) -> str:
-        """Start a worker and wait for its end, or for ours; says how it ended."""
-        try:
-            process = self._start()
-        except OSError as error:
-            return f"could not start: {error.strerror}"
-        while process.poll() is None:
-            if self._ending.wait(0.2):
-                _end(process)
-        return f"exit code {process.returncode}"
-
-
-def _end(process: subprocess.Popen[Any]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_WAIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _starter(paths: WorkspacePaths, overrides: Mapping[str, Any]) -> Callable[[], subprocess.Popen[Any]]:
-    from labeler import worker
-
-    return lambda: worker.start(paths, overrides)

@@ -39,7 +39,7 @@ class Refusal(BaseModel):
     """Why there is no answer: one line, and a word that the page has its own text for."""
 
     detail: str
-    code: str
+    code: str | None = None
 
 
 class _Refused(Exception):

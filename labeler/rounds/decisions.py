@@ -13,6 +13,7 @@ from labeler.domain import (
     OPEN_STATES,
     Action,
     Answer,
+    IllegalTransition,
     RoundState,
     SortState,
     Split,
@@ -68,6 +69,7 @@ def record(
 
     Raises:
         UnknownName: an image or a class that does not exist.
+        IllegalTransition: a second look at an image without a label, where several people have to agree on one.
     """
     known = queries.known_operations(session, [answer.op_id for answer in answers])
     by_sha = images.images_by_sha(session, [answer.sha256 for answer in answers])
@@ -83,11 +85,15 @@ def record(
         queries.voices(session, round_row.id, ids) if round_row is not None and heard else {},
     )
     receipts = []
-    for answer in answers:
+    before = set(known)
+    for at, answer in enumerate(answers):
         image = by_sha.get(answer.sha256)
         if image is None:
             raise UnknownName(f"no image {answer.sha256[:12]} in this workspace", "reload the page")
-        row = desk.take(answer, image) if answer.op_id not in known else None
+        # An undo that found nothing leaves no row. When what was sent after it is on record, it has had its turn: taken
+        # again it would take back the answer that was given instead.
+        spent = answer.action is Action.UNDO and any(later.op_id in before for later in answers[at + 1 :])
+        row = desk.take(answer, image) if answer.op_id not in known and not spent else None
         if row is not None:
             known[answer.op_id] = row
         on_record = known.get(answer.op_id)
@@ -118,6 +124,8 @@ class _Desk:
         label = None if answer.action is Action.SKIP else answer.label
         if answer.action is not Action.SKIP and label not in self.classes:
             raise UnknownName(f"no class {answer.label!r}", f"the classes are {', '.join(self.classes)}")
+        if self._evades_the_others(image):
+            raise IllegalTransition(f"{image.sha256[:12]} has no label to look at again", "answer it in its batch")
         if self._is_one_of_several:
             return self._voice(answer, image, label)
         if self._is_late(image):
@@ -127,6 +135,10 @@ class _Desk:
         return row
 
     # ------------------------------------------------------------------------------------------------ several people
+
+    def _evades_the_others(self, image: Image) -> bool:
+        """Where several have to agree, a second look by one of them must not be the first."""
+        return self.who.overlap > 1 and not self.who.admin and self.round_row is None and image.label is None
 
     @property
     def _is_one_of_several(self) -> bool:

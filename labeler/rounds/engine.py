@@ -29,6 +29,7 @@ from labeler.record.store import Session, Store, sqlite_url
 from labeler.record.tables import Image, Round, SortRun
 from labeler.rounds import (
     agreement,
+    aside,
     batches,
     decisions,
     disputes,
@@ -39,6 +40,7 @@ from labeler.rounds import (
     intake,
     journal,
     loop,
+    networks,
     predicting,
     ranking,
     sort_audit,
@@ -47,6 +49,7 @@ from labeler.rounds import (
     steps,
     tuning,
     verification,
+    versioning,
     versions,
     views,
 )
@@ -59,6 +62,8 @@ from labeler.settings import Settings, load
 #: Newest model versions that the worker leaves besides those that are needed: with several people there is one for
 #: every ranking. The shell prunes when it is asked to.
 MODELS_KEPT = 50
+#: Decisions that `labeler undo` takes back in one transaction: it holds the record for a quarter of a second.
+UNDO_STEP = 10
 
 
 class Annotator(Protocol):
@@ -187,6 +192,9 @@ class Workspace:
         journal.drain(self.store, self.paths, verify=True)
         sorting.finish(self.store, self.paths, self.progress)
         journal.clear_leftovers(self.paths)
+        versioning.clear_unrecorded(self.store, self.paths)
+        networks.clear_scratch(self.paths)
+        aside.clear_leftovers(self.paths)
 
     # --------------------------------------------------------------------------------------------- for the page
 
@@ -379,26 +387,40 @@ class Workspace:
         return rows
 
     def undo(self, count: int = 1) -> list[dict[str, Any]]:
-        """Take back the newest ``count`` decisions of reviewers; their files move back."""
+        """Take back the newest ``count`` decisions of reviewers; their files move back.
+
+        Some at a time, so that people who label meanwhile wait a moment and not until the end; what they decide
+        after the call is not taken back by it.
+        """
         taken_back: list[dict[str, Any]] = []
-        with self.store.write() as session:
-            who = queries.annotator(session, self.settings.annotator)
-            for _ in range(count):
-                row = queries.newest_in_force(session)
-                if row is None:
-                    break
-                image = session.get_one(Image, row.image_id)
-                answer = Answer(image.sha256, Action.UNDO, None, decisions.new_operation())
-                of_round = session.get(Round, row.round_id) if row.round_id is not None else None
-                decisions.record(session, Reviewer(who.id), [answer], of_round, self.settings.classes)
-                taken_back.append(
-                    {"sha256": image.sha256, "action": row.action, "label": row.label, "now": image.label}
-                )
+        with self.store.read() as session:
+            last = queries.last_decision_id(session)
+        while len(taken_back) < count:
+            with self.store.write() as session:
+                some = self._take_back(session, min(UNDO_STEP, count - len(taken_back)), last)
+            taken_back += some
+            if not some:
+                break
         if not taken_back:
             raise NothingToDo("there is no decision to undo")
         problems = journal.drain(self.store, self.paths)
         if problems:
             raise problems[0]
+        return taken_back
+
+    def _take_back(self, session: Session, count: int, last: int) -> list[dict[str, Any]]:
+        taken_back: list[dict[str, Any]] = []
+        who = queries.annotator(session, self.settings.annotator)
+        for _ in range(count):
+            row = queries.newest_in_force(session, up_to=last)
+            if row is None:
+                break
+            image = session.get_one(Image, row.image_id)
+            answer = Answer(image.sha256, Action.UNDO, None, decisions.new_operation())
+            of_round = session.get(Round, row.round_id) if row.round_id is not None else None
+            decisions.record(session, Reviewer(who.id), [answer], of_round, self.settings.classes)
+            leases.let_go(session, image.id)  # or it would be kept for whoever answered it, until his lease ends
+            taken_back.append({"sha256": image.sha256, "action": row.action, "label": row.label, "now": image.label})
         return taken_back
 
     # ------------------------------------------------------------------------------------------- finishing the pool
@@ -464,9 +486,29 @@ class Workspace:
         """The labels the model most disputes, and look-alikes with different labels; see `labeler review-labels`."""
         return disputes.review(self.learner, top)
 
-    def verify(self, *, repair: bool = False) -> dict[str, Any]:
-        """Compare record and disk both ways; with ``repair`` heal what is certain."""
-        return verification.verify(self.store, self.paths, self.settings, repair=repair)
+    def verify(self, *, repair: bool = False, deep: bool = False) -> dict[str, Any]:
+        """Compare record and disk both ways; with ``repair`` heal what is certain, with ``deep`` read every file."""
+        return verification.verify(
+            self.store, self.paths, self.settings, repair=repair, deep=deep, progress=self.progress
+        )
+
+    def backup(self, file: str | Path, *, with_models: bool = False, force: bool = False) -> dict[str, Any]:
+        """Write the record to one file while others go on; see `labeler backup`. Photographs are not in it.
+
+        Raises:
+            BackupError: the file is there already, or cannot be written; nothing is left of it.
+        """
+        from labeler.rounds import backup  # here, for it is the only one that packs archives
+
+        return backup.backup(
+            self.store,
+            self.paths,
+            self.settings,
+            Path(file),
+            with_models=with_models,
+            force=force,
+            progress=self.progress,
+        )
 
     def status(self) -> Mapping[str, Any]:
         """What is where: counts by split and class, the round under way, the model in use."""

@@ -67,6 +67,7 @@ def hand_out(store: Store, settings: Settings, asked: Asked) -> Handed:
     if handed is not None and handed.held is not None and _lasts(handed.held, settings):
         return handed
     with store.write() as session:
+        leases.shorten(session, settings.lease_s)
         handed = (
             _held(session, settings, asked) or _left_over(session, settings, asked) or _new(session, settings, asked)
         )

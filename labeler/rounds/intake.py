@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from labeler import faults
-from labeler.domain import Action, Answer, LabelerError, MoveError, Progress, Split
+from labeler.domain import Action, Answer, DiskRefused, LabelerError, MoveError, Progress, Split
 from labeler.pool import ingest, layouts, near_duplicates
 from labeler.record import images, queries
 from labeler.record.store import Session, Store
@@ -59,6 +59,7 @@ def import_images(
 
     Raises:
         LabelerError: the source does not exist or its layout does not fit ``into``; nothing was taken in.
+        DiskRefused: the disk is full or read-only; what was taken in before stays, and the same import goes on.
     """
     found = list(layouts.read_layout(source, into=into, classes=settings.classes))
     result = ImportResult()
@@ -94,6 +95,7 @@ def _take_chunk(
     taken: dict[str, tuple[Path, layouts.Found, ingest.Accepted]] = {}
     labels: dict[str, str] = {}
     rows: list[Quarantined] = []
+    refused: DiskRefused | None = None
     for found, outcome in chunk:
         if isinstance(outcome, ingest.Rejected):
             rows += _quarantine(paths, outcome, mode, rejected, result)
@@ -108,6 +110,9 @@ def _take_chunk(
             continue
         try:
             final = ingest.take_in(outcome.file, _folder(paths, found), name=outcome.file.name, sha256=sha, mode=mode)
+        except DiskRefused as error:  # it would refuse all the others
+            refused = error
+            break
         except MoveError as error:
             result.quarantined.append({"path": str(outcome.file), "reason": str(error)})
             continue
@@ -115,12 +120,15 @@ def _take_chunk(
     faults.point("import.taken")
     with store.write() as session:
         session.add_all(rows)
-        for final, found, outcome in taken.values():
-            insert(session, paths, final, found.split or Split.UNLABELLED, found.label, outcome)
+        new = _insert_new(session, paths, [item for sha, item in taken.items() if sha not in known])
+        for sha, (final, found, outcome) in taken.items():
+            insert(session, paths, final, found.split or Split.UNLABELLED, found.label, outcome, new.get(sha))
         _label_known(session, labels, settings)
     faults.point("import.recorded")
     result.imported += len(taken)
     result.labelled += sum(1 for _, found, _ in taken.values() if found.label is not None) + len(labels)
+    if refused is not None:
+        raise DiskRefused(refused.what, f"{refused.remedy}; {result.imported} are imported and stay")
 
 
 def _folder(paths: WorkspacePaths, found: layouts.Found) -> Path:
@@ -130,32 +138,59 @@ def _folder(paths: WorkspacePaths, found: layouts.Found) -> Path:
     return folder
 
 
-def insert(
-    session: Session, paths: WorkspacePaths, file: Path, split: Split, label: str | None, outcome: ingest.Accepted
-) -> Image:
-    """Record a file that lies in its place: a new image, or a known one that came back or was moved by hand."""
+def _insert_new(
+    session: Session, paths: WorkspacePaths, taken: Sequence[tuple[Path, layouts.Found, ingest.Accepted]]
+) -> dict[str, Image]:
+    """Record images that nobody has seen before, all at once: people who label wait while an import writes."""
+    rows = [_row(paths, final, found.split or Split.UNLABELLED, outcome) for final, found, outcome in taken]
+    already = images.images_by_sha(session, [row.sha256 for row in rows])  # a scan may have been faster
+    new = {row.sha256: row for row in rows if row.sha256 not in already}
+    session.add_all(new.values())
+    session.flush()
+    return new
+
+
+def _row(paths: WorkspacePaths, file: Path, split: Split, outcome: ingest.Accepted) -> Image:
     facts, stat, path = outcome.facts, file.stat(), paths.relative(file)
+    return Image(
+        sha256=facts.sha256,
+        path=path,
+        home=path,
+        split=split.value,
+        width=facts.width,
+        height=facts.height,
+        format=facts.format,
+        size=stat.st_size,
+        mtime_ns=stat.st_mtime_ns,
+        dhash=facts.dhash,
+        missing=False,
+    )
+
+
+def insert(
+    session: Session,
+    paths: WorkspacePaths,
+    file: Path,
+    split: Split,
+    label: str | None,
+    outcome: ingest.Accepted,
+    new: Image | None = None,
+) -> Image:
+    """Record a file that lies in its place: a new image, or a known one that came back or was moved by hand.
+
+    Args:
+        new: its row, where that has just been made.
+    """
     taken_over = False
-    image = images.by_sha(session, facts.sha256)
+    image = new or images.by_sha(session, outcome.facts.sha256)
     if image is None:
-        image = Image(
-            sha256=facts.sha256,
-            path=path,
-            home=path,
-            split=split.value,
-            width=facts.width,
-            height=facts.height,
-            format=facts.format,
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            dhash=facts.dhash,
-            missing=False,
-        )
+        image = _row(paths, file, split, outcome)
         session.add(image)
         session.flush()
-    else:
+    elif new is None:
+        stat = file.stat()
         taken_over = image.split == Split.SORTED.value and split is not Split.SORTED  # from the model, by a person
-        image.path, image.split, image.missing = path, split.value, False
+        image.path, image.split, image.missing = paths.relative(file), split.value, False
         image.size, image.mtime_ns = stat.st_size, stat.st_mtime_ns
     if image.label != label or taken_over:
         # The folder says so: a decision of whoever put the file there.

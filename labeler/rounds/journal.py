@@ -51,7 +51,8 @@ def drain(store: Store, paths: WorkspacePaths, *, verify: bool = False) -> list[
 
 
 def _request(paths: WorkspacePaths, move: PendingMove) -> mover.MoveRequest:
-    return mover.MoveRequest(paths.absolute(move.source), paths.absolute(move.folder), move.file_name, move.sha256)
+    source, folder = paths.absolute(move.source), paths.absolute(move.folder)
+    return mover.MoveRequest(source, folder, move.file_name, move.sha256, (move.size, move.mtime_ns))
 
 
 def _mark(store: Store, paths: WorkspacePaths, wave: list[PendingMove], outcomes: list[mover.MoveOutcome]) -> None:

@@ -195,7 +195,8 @@ class Learner:
             version, model = networks.train(self, material, snapshot, seed, tensorboard)
         else:
             model = self.head_on(material, seed)
-            version = versioning.save(self, model, snapshot, kind="head", seed=seed)
+            with versioning.filing(self.paths):
+                version = versioning.save(self, model, snapshot, kind="head", seed=seed)
         self.look_again()
         self.fitted = (version.id, [material.refs[row] for row in chosen], material.y[chosen])
         return version, model
@@ -211,7 +212,10 @@ class Learner:
             C=self.settings.head_c,
             seed=seed,
         )
-        found = self.model()
+        try:
+            found = self.model()
+        except LabelerError:  # its file is damaged or gone, and the remedy is to train: what is made here replaces it
+            found = None
         readout = found[1].readout if found is not None else None
         if readout is None:
             return model

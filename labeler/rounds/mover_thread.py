@@ -7,6 +7,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from labeler import logs
 from labeler.domain import LabelerError
 from labeler.rounds import journal
 from labeler.rounds.engine import Workspace
@@ -16,10 +17,13 @@ _log = logging.getLogger(__name__)
 _AGAIN_S = 5.0
 #: Answers come one by one; moving them a few at a time costs one lock and one transaction for all.
 _GATHER_S = 0.1
+#: The end of the server waits no longer for the last moves: the journal has them.
+LAST_S = 10.0
 
 
 class MoverThread:
-    """Carries out the journal of a workspace while the block runs; at its end nothing that could be moved is left.
+    """Carries out the journal of a workspace while the block runs; at its end nothing that could be moved in a few
+    seconds is left.
 
     An answer is on record, with the move it asks for, before it is acknowledged: a process that dies here loses
     nothing, the next start carries on from the journal.
@@ -43,7 +47,9 @@ class MoverThread:
         self._workspace.move_later = None
         self._ending = True
         self._asked.set()
-        self._thread.join()
+        self._thread.join(LAST_S)
+        if self._thread.is_alive():
+            logs.say(_log, logging.WARNING, "files are left for the next start to move")
 
     def _run(self) -> None:
         pause: float | None = None if self._resumed() else _AGAIN_S
@@ -60,7 +66,7 @@ class MoverThread:
         try:
             self._workspace.resume()
         except (LabelerError, OSError) as error:
-            _log.error("files could not be moved: %s", error)
+            logs.say(_log, logging.ERROR, "files could not be moved", reason=logs.reason(error))
             return False
         return True
 
@@ -68,10 +74,15 @@ class MoverThread:
         try:
             problems = journal.drain(self._workspace.store, self._workspace.paths)
         except (LabelerError, OSError) as error:
-            _log.error("files could not be moved: %s", error)
+            logs.say(_log, logging.ERROR, "files could not be moved", reason=logs.reason(error))
             return False
-        said = {str(problem) for problem in problems}
-        for problem in sorted(said - self._said):
-            _log.warning("%s", problem)
-        self._said = said
+        said = {str(problem): problem for problem in problems}
+        new = [said[text] for text in sorted(said.keys() - self._said)]
+        if new:
+            event = "files could not be moved, `labeler verify` names them"
+            reasons = ", ".join(sorted({logs.reason(problem) for problem in new}))
+            logs.say(_log, logging.WARNING, event, files=len(new), reasons=reasons)
+        for problem in new:
+            logs.say(_log, logging.DEBUG, "a file could not be moved", why=problem)
+        self._said = set(said)
         return not problems

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from labeler import faults
-from labeler.domain import ImageRef
+from labeler.domain import ImageRef, WorkspaceBusy
 from labeler.embed import backbones
 from labeler.embed.backbones import Backbone, Part
 from labeler.pool.disk import make_folder, sha256_of, sync_file, sync_folder
 from labeler.rank.features import FeatureMap
 from labeler.rank.head import Head, QuickModel
+from labeler.record import images
 from labeler.record.tables import ModelVersion
 from labeler.retrain import apart
-from labeler.rounds import versioning
+from labeler.rounds import journal, versioning
 from labeler.rounds.version_files import HISTORY, NETWORK
 from labeler.workspace import WorkspacePaths, exclusive
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 LOCK = "training"
 LOCK_WAIT_S = 3600.0
 FINETUNE = "finetune"
+
+Labels = npt.NDArray[np.integer]
 
 
 def of_version(version: ModelVersion, learner: Learner) -> Backbone | None:
@@ -70,24 +74,39 @@ def train(
     base = _base(learner) if kind == "transfer" else None
     refs = [material.refs[row] for row in material.labelled]
     y = material.y[material.labelled]
-    with scratch(learner.paths) as folder:
-        job = apart.Job(
-            task=kind,  # type: ignore[arg-type]  # the setting's choices
-            files=files_of(learner, refs),
-            y=y,
-            shas=[ref.sha256 for ref in refs],
-            classes=settings.classes,
-            seed=seed,
-            settings=settings,
-            compiled=learner.paths.compiled,
-            backbone=base,
-            tensorboard=tensorboard,
-        )
-        made = apart.train(job, folder, learner.progress)
-        network = keep(learner, made, model=kind, name=kind, base=base)
-    model = _readout_as_head(made, described(learner.paths, network), settings.classes)
-    extra = {HISTORY: made.figures["history"], "parameters": made.figures["parameters"]}
-    return versioning.save(learner, model, taken, kind=kind, seed=seed, network=network, extra=extra), model
+    with contextlib.ExitStack() as filing:
+        with scratch(learner.paths) as folder:
+            made = _made(learner, kind, base, refs, y, seed, folder, tensorboard)
+            filing.enter_context(versioning.filing(learner.paths))  # from here on until it is on record
+            network = keep(learner, made, model=kind, name=kind, base=base)
+        model = _readout_as_head(made, described(learner.paths, network), settings.classes)
+        extra = {HISTORY: made.figures["history"], "parameters": made.figures["parameters"]}
+        return versioning.save(learner, model, taken, kind=kind, seed=seed, network=network, extra=extra), model
+
+
+def _made(
+    learner: Learner,
+    kind: str,
+    base: Backbone | None,
+    refs: Sequence[ImageRef],
+    y: Labels,
+    seed: int,
+    folder: Path,
+    tensorboard: Path | None,
+) -> apart.Made:
+    job = apart.Job(
+        task=kind,  # type: ignore[arg-type]  # the setting's choices
+        files=files_of(learner, refs),
+        y=y,
+        shas=[ref.sha256 for ref in refs],
+        classes=learner.settings.classes,
+        seed=seed,
+        settings=learner.settings,
+        compiled=learner.paths.compiled,
+        backbone=base,
+        tensorboard=tensorboard,
+    )
+    return apart.train(job, folder, learner.progress)
 
 
 def _base(learner: Learner) -> Backbone:
@@ -112,7 +131,7 @@ def scratch(paths: WorkspacePaths) -> Iterator[Path]:
     Raises:
         WorkspaceBusy: another training went on for an hour.
     """
-    home = paths.db / "cache" / "training"
+    home = _home(paths)
     with exclusive(paths, LOCK, wait_s=LOCK_WAIT_S):
         shutil.rmtree(home, ignore_errors=True)
         folder = home / uuid.uuid4().hex
@@ -123,8 +142,22 @@ def scratch(paths: WorkspacePaths) -> Iterator[Path]:
             shutil.rmtree(home, ignore_errors=True)
 
 
+def _home(paths: WorkspacePaths) -> Path:
+    return paths.db / "cache" / "training"
+
+
+def clear_scratch(paths: WorkspacePaths) -> None:
+    """Remove what a killed training left, images' arrays and all; while one is under way nothing is done."""
+    if not _home(paths).exists():
+        return
+    with contextlib.suppress(WorkspaceBusy), exclusive(paths, LOCK):
+        shutil.rmtree(_home(paths), ignore_errors=True)
+
+
 def keep(learner: Learner, made: apart.Made, *, model: str, name: str, base: Backbone | None) -> dict[str, Any]:
     """Move a trained network to the other models, durably, and describe it for the record.
+
+    To be called within :func:`labeler.rounds.versioning.filing`, which lasts until a version that has it is saved.
 
     Args:
         model: the setting that asks for it.
@@ -133,7 +166,7 @@ def keep(learner: Learner, made: apart.Made, *, model: str, name: str, base: Bac
     """
     digest = sha256_of(made.network)
     file = learner.paths.models / f"{name}-{digest[:16]}.keras"
-    make_folder(learner.paths.models)
+    versioning.announce(file)
     sync_file(made.network)
     made.network.replace(file)
     sync_folder(learner.paths.models)
@@ -154,5 +187,8 @@ def keep(learner: Learner, made: apart.Made, *, model: str, name: str, base: Bac
 
 
 def files_of(learner: Learner, refs: Sequence[ImageRef]) -> list[Path]:
-    """Where the images lie."""
-    return [learner.paths.absolute(ref.path) for ref in refs]
+    """Where the images lie once TensorFlow is loaded: of those that were answered last the move may be pending."""
+    journal.drain(learner.store, learner.paths)
+    with learner.store.read() as session:
+        now = images.images_by_sha(session, [ref.sha256 for ref in refs])
+    return [learner.paths.absolute(now[ref.sha256].path if ref.sha256 in now else ref.path) for ref in refs]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from labeler.domain import Action, Answer, LabelerError, Progress, Split
 from labeler.pool import ingest, mover
-from labeler.record import images, queries
+from labeler.pool.disk import sha256_of
+from labeler.record import images, moves, queries
 from labeler.record.store import Session, Store
 from labeler.record.tables import Image, Quarantined
 from labeler.rounds import decisions, intake, journal
@@ -44,6 +46,37 @@ class _Known:
     missing: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What the walk saw: every path, of those whose file is another or was touched, whose it was, and which images
+    were on their way: where those lie is the journal's business, also under a second name of theirs."""
+
+    on_disk: set[str]
+    owners: dict[str, _Known]
+    moving: set[int]
+
+    def still_there(self, paths: WorkspacePaths, image: Image) -> bool:
+        """Whether the image lies where the record has it, so that a second file of these bytes is a twin."""
+        if image.path not in self.on_disk:
+            return False
+        return image.path not in self.owners or _holds(paths.absolute(image.path), image.sha256)
+
+    def give_up(self, session: Session, path: str, sha256: str) -> None:
+        """The file at ``path`` is another now: whose path it was is missing until its own bytes turn up."""
+        owner = self.owners.get(path)
+        before = session.get(Image, owner.id) if owner is not None and owner.sha256 != sha256 else None
+        if before is not None and before.path == path:
+            before.missing = True
+            session.flush()
+
+
+def _holds(file: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(file) == sha256
+    except OSError:
+        return False
+
+
 def scan(
     store: Store,
     paths: WorkspacePaths,
@@ -64,19 +97,28 @@ def scan(
     """
     report = ScanReport()
     with exclusive(paths, "intake", wait_s=_LOCK_WAIT_S):
+        # A process that was killed may have left a file half-way, which must not be taken for a person's doing.
+        journal.drain(store, paths)
         # Under the lock of the moves the record and the disk agree but for what people did by hand.
         with exclusive(paths, "moves", wait_s=_LOCK_WAIT_S):
+            with store.read() as session:
+                moving = moves.images_moving(session)
             on_disk = _walk(paths, settings.classes, report)
             known = _known(store)
         # A missing image's last path may have a new owner: the present one speaks for the path.
         by_path = {path: row for path, row in known if row.missing} | {p: row for p, row in known if not row.missing}
-        fresh = [path for path, stat in on_disk.items() if not _unchanged(by_path.get(path), stat)]
+        way = {(row.size, row.mtime_ns): row.id for _, row in known if row.id in moving}
+        fresh = [path for path, status in on_disk.items() if not _unchanged(by_path.get(path), status)]
+        arriving = {path: way[key] for path in fresh if (key := _stamp(on_disk[path])) in way}
+        fresh = [path for path in fresh if path not in arriving]
         gone = {row.id for path, row in known if not row.missing and path not in on_disk}
+        gone -= set(arriving.values())
         if not vanished_is_fine:
             _alarm(len(gone), sum(1 for _, row in known if not row.missing), len(fresh), paths)
         returned = [row.id for path, row in by_path.items() if row.missing and path in on_disk and path not in fresh]
-        seen = _adopt(store, paths, settings, fresh, set(on_disk), report, progress)
-        overwritten = {by_path[path].id for path in fresh if path in by_path and not by_path[path].missing}
+        owners = {path: by_path[path] for path in fresh if path in by_path and not by_path[path].missing}
+        seen = _adopt(store, paths, settings, fresh, _Places(set(on_disk), owners, moving), report, progress)
+        overwritten = {row.id for row in owners.values()}
         report.missing = _set_missing(store, paths, sorted((gone | overwritten) - seen), overwritten)
         report.returned = _set_returned(store, returned)
     if report.corrected:
@@ -92,7 +134,7 @@ def _walk(paths: WorkspacePaths, classes: Sequence[str], report: ScanReport) -> 
     for split in Split:
         if not paths.split(split).is_dir():
             continue
-        for file in ingest.walk(paths.split(split)):
+        for file in ingest.walk(paths.split(split), strict=True):
             relative = paths.relative(file)
             if intake.label_of(relative, classes)[0] is None:
                 folder = relative.rpartition("/")[0]
@@ -110,8 +152,13 @@ def _known(store: Store) -> list[tuple[str, _Known]]:
         ]
 
 
-def _unchanged(row: _Known | None, stat: os.stat_result) -> bool:
-    return row is not None and row.size == stat.st_size and row.mtime_ns == stat.st_mtime_ns
+def _unchanged(row: _Known | None, status: os.stat_result) -> bool:
+    return row is not None and (row.size, row.mtime_ns) == _stamp(status)
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    """What a file keeps when it gets another name."""
+    return status.st_size, status.st_mtime_ns
 
 
 def _alarm(gone: int, present: int, fresh: int, paths: WorkspacePaths) -> None:
@@ -127,7 +174,7 @@ def _adopt(
     paths: WorkspacePaths,
     settings: Settings,
     fresh: Sequence[str],
-    on_disk: set[str],
+    places: _Places,
     report: ScanReport,
     progress: Callable[[Progress], None] | None,
 ) -> set[int]:
@@ -142,7 +189,8 @@ def _adopt(
         total=len(fresh),
     )
     for chunk in intake.chunks(outcomes, _CHUNK):
-        accepted = [_storable(outcome, paths) for outcome in chunk if isinstance(outcome, ingest.Accepted)]
+        accepted = _at_rest(store, [o for o in chunk if isinstance(o, ingest.Accepted)], places.moving)
+        accepted = [_storable(outcome, paths) for outcome in accepted]
         accepted = _in_its_pool(store, paths, accepted)
         _put_aside(store, paths, [o for o in chunk if isinstance(o, ingest.Rejected)], report)
         twins: list[ingest.Rejected] = []
@@ -151,7 +199,7 @@ def _adopt(
             for outcome in accepted:
                 sha, path = outcome.facts.sha256, paths.relative(outcome.file)
                 row = rows.get(sha)
-                if row is not None and row.path != path and row.path in on_disk and not row.missing:
+                if row is not None and not row.missing and row.path != path and places.still_there(paths, row):
                     twins.append(ingest.Rejected(outcome.file, f"byte-identical to {row.path}", sha))
                     continue
                 split, label = intake.label_of(path, settings.classes)
@@ -161,11 +209,21 @@ def _adopt(
                     continue
                 if row is not None and row.path != path:
                     report.moved += 1
+                places.give_up(session, path, sha)
                 report.added += row is None
                 rows[sha] = intake.insert(session, paths, outcome.file, split or Split.UNLABELLED, label, outcome)
                 seen.add(rows[sha].id)
         _put_aside(store, paths, twins, report)
     return seen
+
+
+def _at_rest(store: Store, accepted: list[ingest.Accepted], moving: set[int]) -> list[ingest.Accepted]:
+    """The same files without those of images that were on their way (moved between two disks they are new files)."""
+    if not moving:
+        return accepted
+    with store.read() as session:
+        rows = images.images_by_sha(session, [outcome.facts.sha256 for outcome in accepted])
+    return [o for o in accepted if (row := rows.get(o.facts.sha256)) is None or row.id not in moving]
 
 
 def _in_its_pool(store: Store, paths: WorkspacePaths, accepted: list[ingest.Accepted]) -> list[ingest.Accepted]:
@@ -226,12 +284,13 @@ def _put_aside(store: Store, paths: WorkspacePaths, rejected: Sequence[ingest.Re
         kept: Path | None = None
         try:
             paths.quarantine.mkdir(parents=True, exist_ok=True)
-            sha = outcome.sha256 or ""
+            sha = outcome.sha256 or _digest(outcome.file)
             if sha:
-                kept = mover.move(outcome.file, paths.quarantine, name=outcome.file.name, sha256=sha)
-        except LabelerError:
+                name = ingest.safe_name(outcome.file.name, sha[:16])
+                kept = mover.move(outcome.file, paths.quarantine, name=name, sha256=sha)
+        except (LabelerError, OSError):
             kept = None
-        shown = paths.relative(outcome.file).encode("utf-8", "backslashreplace").decode()
+        shown = printable(paths.relative(outcome.file))
         report.notes.append(f"{shown}: {outcome.reason}" + ("" if kept else " (left where it is)"))
         path = paths.relative(kept) if kept else None
         rows.append(Quarantined(source=shown, path=path, sha256=outcome.sha256, reason=outcome.reason))
@@ -239,6 +298,17 @@ def _put_aside(store: Store, paths: WorkspacePaths, rejected: Sequence[ingest.Re
         with store.write() as session:
             known = {row.source for row in images.quarantined(session) if row.path is None}
             session.add_all(row for row in rows if row.path is not None or row.source not in known)
+
+
+def _digest(file: Path) -> str:
+    """The digest of a regular file that was not read, for it is empty or too large; else nothing."""
+    status = file.lstat()
+    return sha256_of(file) if stat.S_ISREG(status.st_mode) else ""
+
+
+def printable(path: str) -> str:
+    """A path as the record keeps it: bytes that are no UTF-8 are written as escapes."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _set_missing(store: Store, paths: WorkspacePaths, gone: Sequence[int], overwritten: set[int]) -> int:

@@ -14,6 +14,7 @@ and heads that were trained without it. A challenger that loses stays as a versi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -164,6 +165,11 @@ def _superseded(learner: Learner, tried: ModelVersion) -> bool:
 
 def challenge(learner: Learner, tensorboard: Path | None = None) -> ModelVersion:
     """Train a challenger on every label, judge it, and put it on record as a version that is not in use."""
+    with contextlib.ExitStack() as filing:
+        return _challenge(learner, tensorboard, filing)
+
+
+def _challenge(learner: Learner, tensorboard: Path | None, filing: contextlib.ExitStack) -> ModelVersion:
     settings = learner.settings
     found = learner.model()
     if found is None:
@@ -198,6 +204,7 @@ def challenge(learner: Learner, tensorboard: Path | None = None) -> ModelVersion
         )
         made = apart.train(job, folder, learner.progress)
         faults.point("tuning.trained")
+        filing.enter_context(versioning.filing(learner.paths))  # from here on until it is on record
         network = networks.keep(learner, made, model="head", name=learner.configured.name, base=learner.configured)
     readout = _readout(learner, made, y, [ref.sha256 for ref in refs])
     if len(validation) >= LEAST_VALIDATION:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from labeler.domain import Action, LabelerError, Split
+from labeler.domain import Action, LabelerError, Progress, Split
 from labeler.pool import ingest, mover
 from labeler.pool.disk import sha256_of
 from labeler.record import images, models, moves, queries
 from labeler.record.store import Store
 from labeler.record.tables import DecisionRow, Image, MoveRow
-from labeler.rounds import decisions, journal, scan, sorting
+from labeler.rounds import decisions, deep_check, journal, scan, sorting
 from labeler.settings import Settings
 from labeler.workspace import WorkspacePaths, exclusive
 
 _LOCK_WAIT_S = 600.0
+Report = Callable[[Progress], None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Difference:
 
     Attributes:
         kind: pending-move, missing-file, unrecorded-file, changed-file, wrong-folder, wrong-label, wrong-split,
-            unfinished-sort, leftover, missing-model, missing-quarantined or damaged-record.
+            unfinished-sort, leftover, missing-model, missing-quarantined or damaged-record; of a deep check also
+            damaged-model and damaged-vectors.
         path: what it concerns, workspace-relative.
         detail: what is wrong, in words.
     """
@@ -37,12 +39,24 @@ class Difference:
     detail: str
 
 
-def verify(store: Store, paths: WorkspacePaths, settings: Settings, *, repair: bool) -> dict[str, Any]:
+def verify(
+    store: Store,
+    paths: WorkspacePaths,
+    settings: Settings,
+    *,
+    repair: bool,
+    deep: bool = False,
+    progress: Report = None,
+) -> dict[str, Any]:
     """Every difference; with ``repair`` first heal what is certain, then say what was there and what is left.
 
     Certain is: replaying the journal, going on with a sorting run that was cut off, removing our own temporaries,
     adopting files that people added, moved or removed, copying the label of the last decision in force, and moving a
     file to the folder of its label. A file that is gone for good is recorded as missing, its rows stay.
+
+    Without ``deep`` a file of the recorded size and time is taken for what it was. With it every file is read, which
+    finds what a failing disk changed; people can go on deciding meanwhile. What only that finds is healed for vectors,
+    which are made anew; for images and models it is said what to do.
     """
     found = _differences(store, paths, settings)
     repaired: list[Difference] = []
@@ -52,6 +66,13 @@ def verify(store: Store, paths: WorkspacePaths, settings: Settings, *, repair: b
         left = _differences(store, paths, settings)
         repaired = [difference for difference in found if difference not in left]
         found = left
+    report: dict[str, Any] = {}
+    if deep:
+        read = deep_check.check(store, paths, settings, progress, repair=repair)
+        said = {(difference.kind, difference.path) for difference in found}
+        found += [Difference(*item) for item in read.differences if item[:2] not in said]
+        repaired += [Difference(*item) for item in read.repaired]
+        report["read"] = {"files": read.files, "bytes": read.bytes}
     with store.read() as session:
         checked = len(images.files(session))
     return {
@@ -60,6 +81,7 @@ def verify(store: Store, paths: WorkspacePaths, settings: Settings, *, repair: b
         "differences": [asdict(difference) for difference in found],
         "repaired": [asdict(difference) for difference in repaired],
         "notes": notes,
+        **report,
     }
 
 
@@ -75,6 +97,8 @@ def _differences(store: Store, paths: WorkspacePaths, settings: Settings) -> lis
             aside = images.quarantined(session)
         on_disk = {paths.relative(file): file for split in Split for file in _files(paths, split)}
         present = {image.path: image for image in recorded if not image.missing}
+        # Links, which are neither followed nor moved: the record says so.
+        refused = {row.source for row in aside if row.path is None}
         for image in recorded:
             decision = in_force.get(image.id)
             found += _undecided(image, decision)
@@ -89,6 +113,8 @@ def _differences(store: Store, paths: WorkspacePaths, settings: Settings) -> lis
             elif not _belongs(image):
                 found.append(Difference("wrong-folder", image.path, f"its label is {image.label}"))
         for path, file in on_disk.items():
+            if file.is_symlink() and scan.printable(path) in refused:
+                continue
             if path not in present and not _arriving(file, recorded, pending):
                 found.append(Difference("unrecorded-file", path, "on disk, not on record"))
         found += _leftovers(paths)
@@ -125,7 +151,7 @@ def _by_model(decision: DecisionRow | None) -> bool:
 
 
 def _files(paths: WorkspacePaths, split: Split) -> Iterable[Path]:
-    return ingest.walk(paths.split(split)) if paths.split(split).is_dir() else ()
+    return ingest.walk(paths.split(split), strict=True) if paths.split(split).is_dir() else ()
 
 
 def _changed(image: Image, file: Path) -> bool:
@@ -189,4 +215,6 @@ def tidy(report: dict[str, Any]) -> str:
     left = len(report["differences"])
     healed = len(report["repaired"])
     text = f"{report['images']} images checked: " + ("record and disk agree" if not left else f"{left} difference(s)")
+    if "read" in report:
+        text += f", {report['read']['files']} files read ({report['read']['bytes'] / 1e6:.0f} MB)"
     return text + (f", {healed} repaired" if healed else "")

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labeler import faults
-from labeler.domain import ImageRef
+from labeler.domain import ImageRef, WorkspaceBusy
 from labeler.pool.disk import make_folder
 from labeler.rank.head import QuickModel
 from labeler.record import models, queries
+from labeler.record.store import Store
 from labeler.record.tables import ModelVersion
+from labeler.rounds import version_files
 from labeler.rounds.version_files import DECISIONS, NETWORK
+from labeler.workspace import WorkspacePaths, exclusive
 
 if TYPE_CHECKING:
     from labeler.rounds.learning import Learner
+
+
+#: Held from the writing of a model's file until its row is on record.
+LOCK = "models"
+LOCK_WAIT_S = 600.0
+_NOTE = ".saving-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ def save(
     extra: Mapping[str, Any] | None = None,
     use: bool = True,
 ) -> ModelVersion:
-    """Save a model and put it on record.
+    """Save a model and put it on record; to be called within :func:`filing`.
 
     Args:
         taken: what it learned from.
@@ -93,7 +105,7 @@ def save(
     digest = hashlib.sha256(content).hexdigest()
     # Two processes may train at once: the digest keeps their files apart where the next number is the same.
     file = learner.paths.models / f"{name}-{digest[:8]}.npz"
-    make_folder(learner.paths.models)
+    announce(file)
     model.save(file, content)
     faults.point("train.saved")
     version = ModelVersion(
@@ -115,5 +127,72 @@ def save(
         session.flush()
         if use:
             models.take_over(session, version, taken.began_with)
+    for done in version_files.files_of(learner.paths, version):
+        _note_of(done).unlink(missing_ok=True)
     faults.point("train.recorded")
     return version
+
+
+# ------------------------------------------------------------------------------------------------- what a kill leaves
+
+
+@contextlib.contextmanager
+def filing(paths: WorkspacePaths) -> Iterator[None]:
+    """Hold the lock of the models: while it is free no model is on its way onto the record.
+
+    Raises:
+        WorkspaceBusy: another process had it for ten minutes.
+    """
+    with exclusive(paths, LOCK, wait_s=LOCK_WAIT_S):
+        yield
+
+
+def announce(file: Path) -> None:
+    """Note beside a model's file, before it is written, that it is on its way onto the record.
+
+    By the note, and by nothing else, is known that a file nobody names is ours to remove: others may lie there for
+    reasons of their own, and all of them do after a record was lost.
+    """
+    make_folder(file.parent)
+    _note_of(file).touch()
+
+
+def _note_of(file: Path) -> Path:
+    return file.with_name(_NOTE + file.name)
+
+
+def clear_unrecorded(store: Store, paths: WorkspacePaths) -> int:
+    """Remove half-written models and such as never got on record, of processes that were killed; returns how many.
+
+    Cheap when there are none. While somebody saves a model it is left for later.
+    """
+    if not any(name.startswith(".") for name in _names(paths)):
+        return 0
+    try:
+        with exclusive(paths, LOCK):
+            return _clear_unrecorded(store, paths)
+    except WorkspaceBusy:
+        return 0
+
+
+def _clear_unrecorded(store: Store, paths: WorkspacePaths) -> int:
+    with store.read() as session:
+        rows = models.every(session, removed=True)
+    named = {file for row in rows for file in version_files.files_of(paths, row)}
+    cleared = 0
+    for name in _names(paths):
+        file = paths.models / name
+        if name.startswith(_NOTE):
+            unrecorded = paths.models / name.removeprefix(_NOTE)
+            if unrecorded not in named and unrecorded.exists():
+                unrecorded.unlink()
+                cleared += 1
+            file.unlink()
+        elif name.startswith(".") and name.endswith(".tmp"):
+            file.unlink()
+            cleared += 1
+    return cleared
+
+
+def _names(paths: WorkspacePaths) -> list[str]:
+    return os.listdir(paths.models) if paths.models.is_dir() else []

@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from labeler import faults
 from labeler.domain import InvalidScores, LabelerError
 from labeler.embed import cache as cache_module
 from labeler.embed.cache import MissingVector, VectorCache
+from labeler.embed.turns import LOCK, alone_in
 
 D = 5
 
@@ -169,7 +170,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path, monkey
     with pytest.raises(LabelerError, match="No space left on device"):
         cache.append([sha(2)], vector(2)[None])
     assert len(VectorCache(tmp_path, D)) == len(cache) == 1
-    assert [file.name for file in tmp_path.iterdir()] == [shards(tmp_path)[0].name]
+    assert {file.name for file in tmp_path.iterdir()} == {shards(tmp_path)[0].name, LOCK}
 
 
 # -------------------------------------------------------------------------------------------------- putting together
@@ -190,13 +191,22 @@ def test_many_small_shards_become_few(tmp_path: Path) -> None:
 
 def test_what_killed_writers_left_is_swept_but_not_from_under_a_live_one(tmp_path: Path) -> None:
     cache = fill(tmp_path, [1])
-    old, new = tmp_path / "old.tmp", tmp_path / "new.tmp"
-    for file in (old, new):
-        file.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
-    cache.compact()
-    assert not old.exists()
-    assert new.exists()
+    half = tmp_path / "half.tmp"
+    half.write_bytes(b"half")
+    with alone_in(tmp_path):
+        assert not half.exists()
+        half.write_bytes(b"another half")  # of a live writer: it holds the lock
+        writer = threading.Thread(target=fill, args=(tmp_path, [2]))
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive()
+        assert half.exists()
+        half.rename(tmp_path / "done")
+    writer.join()
+    half.write_bytes(b"half")
+    cache.append([sha(3)], np.stack([vector(3)]))
+    assert not half.exists()
+    assert len(VectorCache(tmp_path, D)) == 3
 
 
 # ---------------------------------------------------------------------------------------------------------- crashes

@@ -281,7 +281,7 @@ def test_what_the_page_stores_is_what_the_engine_stores(
 
 
 def test_health_reads_the_record(client: TestClient) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/healthz").json()["status"] == "ok"
 
 
 def test_engine_errors_are_answers_without_a_trace(client: TestClient, workspace: Workspace) -> None:
@@ -360,10 +360,13 @@ def test_modes_that_need_a_model_or_a_dispute_are_empty_without(client: TestClie
 def test_explaining_an_image(client: TestClient, propose: Propose) -> None:
     propose()
     item = client.get("/api/batch").json()["items"][0]
-    reasons = client.get(f"/api/explain/{item['image_id']}").json()
+    content = {"v": item["sha256"]}
+    reasons = client.get(f"/api/explain/{item['image_id']}", params=content).json()
     assert (reasons["why"], reasons["strategy"], reasons["neighbours"]) == ("undecided", "uncertainty", [])
-    assert client.get("/api/explain/999").status_code == 404
-    assert client.get("/api/explain/0").status_code == 422
+    assert client.get("/api/explain/999", params=content).status_code == 404
+    assert client.get(f"/api/explain/{item['image_id'] + 1}", params=content).status_code == 404
+    assert client.get("/api/explain/0", params=content).status_code == 422
+    assert client.get(f"/api/explain/{item['image_id']}").status_code == 422
 
 
 def test_the_history_names_the_last_answers_newest_first(

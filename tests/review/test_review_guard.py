@@ -487,7 +487,11 @@ def test_a_foreign_page_does_not_even_ask(page: TestClient, site: str) -> None:
     """Asking for a batch leases images."""
     for path in ("/api/batch", "/api/status", "/metrics", "/api/explain/1"):
         assert page.get(path, headers={"sec-fetch-site": site}).status_code == 403
-    assert page.get("/", headers={"sec-fetch-site": site}).status_code == 200  # a link to the page is no harm
+    assert page.get("/", headers={"sec-fetch-site": site}).status_code == 403
+    link = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert page.get("/", headers=link).status_code == 200  # a link to the page is no harm
+    assert page.get("/", headers={**link, "sec-fetch-dest": "iframe"}).status_code == 403
+    assert page.get("/api/batch", headers=link).status_code == 403
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])

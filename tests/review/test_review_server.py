@@ -21,7 +21,7 @@ import pytest
 from labeler import workspace as workspaces
 from labeler.domain import LabelerError, WorkspaceBusy
 from labeler.record import accounts
-from labeler.review import server
+from labeler.review import keeper, server
 from labeler.rounds import Workspace
 from labeler.workspace import WorkspacePaths, exclusive
 
@@ -133,8 +133,10 @@ def test_others_are_served_once_there_is_an_account(paths: WorkspacePaths) -> No
             assert first.split()[1] in {"400", "401", "404", "421"}, first
         assert _answer(port, "GET /healthz", "host: evil.example").startswith(("HTTP/1.1 421", "HTTP/1.1 400"))
         assert _answer(port, "GET /healthz").startswith("HTTP/1.1 200")
+        process.send_signal(signal.SIGHUP)  # a terminal that is closed: no other end than any
+        assert process.wait(40) == 0
     finally:
-        process.terminate()
+        process.kill()
         process.wait(20)
         process.stderr.close()
 
@@ -162,7 +164,9 @@ def _answer(port: int, request: str, *headers: str, body: str = "", to: str = "1
     return answer.decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize(("host", "number"), [("127.0.0.1", signal.SIGTERM), ("::1", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("host", "number"), [("127.0.0.1", signal.SIGTERM), ("::1", signal.SIGINT), ("127.0.0.1", signal.SIGHUP)]
+)
 def test_serve_answers_and_stops_cleanly(paths: WorkspacePaths, host: str, number: signal.Signals) -> None:
     if host == "::1" and not _can_bind(host):
         pytest.skip("no IPv6 on this machine")
@@ -206,25 +210,44 @@ def _program(text: str) -> Callable[[], subprocess.Popen[Any]]:
     return lambda: subprocess.Popen([sys.executable, "-S", "-c", text])
 
 
-def test_dead_worker_is_replaced_ever_more_slowly(capfd: pytest.CaptureFixture[str]) -> None:
+def test_dead_worker_is_replaced_ever_more_slowly(caplog: pytest.LogCaptureFixture) -> None:
     starts: list[float] = []
 
     def start() -> subprocess.Popen[Any]:
         starts.append(time.monotonic())
         return _program("raise SystemExit(3)")()
 
-    with server.WorkerKeeper(start, first_pause_s=0.05):
+    with keeper.WorkerKeeper(start, first_pause_s=0.05):
         deadline = time.monotonic() + 20
         while len(starts) < 4 and time.monotonic() < deadline:
             time.sleep(0.02)
     assert len(starts) >= 4
     gaps = [after - before for before, after in itertools.pairwise(starts)]
     assert all(gap >= wanted for gap, wanted in zip(gaps, (0.05, 0.1, 0.2), strict=False))
-    assert "the worker ended (exit code 3)" in capfd.readouterr().err
+    assert "the worker ended (exit code 3); starting it again" in caplog.text
+
+
+def test_a_worker_that_ends_with_us_is_not_replaced() -> None:
+    """A service manager may stop all processes of the service at once."""
+    started: list[subprocess.Popen[Any]] = []
+
+    def start() -> subprocess.Popen[Any]:
+        started.append(_program("import time; time.sleep(60)")())
+        return started[-1]
+
+    with keeper.WorkerKeeper(start, first_pause_s=0.01) as kept:
+        while not started or kept.pid is None:
+            time.sleep(0.01)
+        assert kept.pid == started[0].pid
+        kept.replace_no_more()
+        started[0].kill()
+        started[0].wait()
+        time.sleep(0.5)
+    assert len(started) == 1
 
 
 def test_worker_ends_with_the_server_even_if_it_will_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_STOP_WAIT_S", 0.2)
+    monkeypatch.setattr(keeper, "STOP_WAIT_S", 0.2)
     stubborn = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(flush=True)\ntime.sleep(60)"
     started: list[subprocess.Popen[Any]] = []
 
@@ -235,7 +258,7 @@ def test_worker_ends_with_the_server_even_if_it_will_not(monkeypatch: pytest.Mon
         started.append(process)
         return process
 
-    with server.WorkerKeeper(start):
+    with keeper.WorkerKeeper(start):
         while not started:
             time.sleep(0.01)
     (process,) = started
@@ -244,16 +267,16 @@ def test_worker_ends_with_the_server_even_if_it_will_not(monkeypatch: pytest.Mon
     process.stdout.close()
 
 
-def test_worker_that_cannot_start_does_not_stop_the_page(capfd: pytest.CaptureFixture[str]) -> None:
+def test_worker_that_cannot_start_does_not_stop_the_page(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[int] = []
 
     def start() -> subprocess.Popen[Any]:
         tried.append(1)
         raise OSError(11, "Resource temporarily unavailable")
 
-    with server.WorkerKeeper(start, first_pause_s=0.01):
+    with keeper.WorkerKeeper(start, first_pause_s=0.01):
         deadline = time.monotonic() + 20
         while len(tried) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
     assert len(tried) >= 2
-    assert "could not start: Resource temporarily unavailable" in capfd.readouterr().err
+    assert "could not start: Resource temporarily unavailable" in caplog.text

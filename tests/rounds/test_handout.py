@@ -13,9 +13,9 @@ from sqlalchemy import update
 
 from labeler import worker
 from labeler.domain import Action, Answer, JobState
-from labeler.record import jobs, leases, rankings
+from labeler.record import accounts, jobs, leases, rankings
 from labeler.record.tables import DecisionRow, Job, Lease, Ranking, now
-from labeler.rounds import Workspace, loop
+from labeler.rounds import Workspace, loop, ranking
 from labeler.rounds.batches import Batch, BatchItem
 from labeler.rounds.decisions import Receipt, new_operation
 from tests.checks import assert_handed_out_once, assert_sound
@@ -80,6 +80,19 @@ def test_each_person_gets_a_batch_of_his_own_and_gets_it_again(start: Opener) ->
     assert shas(ws.batch("ada")) == shas(batches["ada"])
     with ws.store.read() as session:
         assert_handed_out_once(session)
+
+
+def test_an_order_holds_two_batches_for_everybody_who_has_an_account(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "RESERVE", 2 * K)
+    ws = start()
+    people = ["ada", "ben", "cy"]
+    with ws.store.write() as session:
+        for name in people:
+            accounts.add(session, name, accounts.hash_password("correct horse"), admin=False)
+    ws.run_round_job()
+    assert [len(finish(ws, name).items) for name in people * 2] == [K] * 6, "and nobody waited for another order"
 
 
 def test_whoever_is_done_gets_the_next_batch_though_nobody_has_trained(start: Opener) -> None:

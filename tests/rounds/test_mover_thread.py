@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from labeler.domain import Action, Answer
-from labeler.record import moves
-from labeler.rounds import Workspace
+from labeler.domain import Action, Answer, Split
+from labeler.record import images, moves
+from labeler.rounds import Workspace, networks
 from labeler.rounds.decisions import new_operation
 from labeler.rounds.mover_thread import MoverThread
 from labeler.workspace import exclusive
@@ -76,4 +76,19 @@ def test_a_file_that_is_gone_holds_up_no_other(opened: Workspace, caplog: pytest
             answer = Answer(item.sha256, Action.CORRECT, CLASSES[1], new_operation())
             opened.decide("ann", [answer], round=item.round)
         wait_for(moved.is_file)
-    assert caplog.text.count("has vanished") == 1, "said, and said once"
+    assert caplog.text.count("files could not be moved") == 1, "said, and said once"
+    assert "has vanished" not in caplog.text, "and not whose it was"
+
+
+def test_a_training_is_given_files_that_are_on_their_way_where_they_arrive(opened: Workspace) -> None:
+    """People answer while the worker refreshes the backbone; its child reads the files ten seconds later."""
+    opened.round()
+    opened.move_later = lambda: None
+    decided = answer_all(opened)
+    with opened.store.read() as session:
+        refs = images.refs(session, Split.TRAIN)
+    assert len(refs) == len(decided) == pending(opened)
+    for _ in range(2):  # the second time from references that are out of date
+        files = networks.files_of(opened.learner, refs)
+        assert all(file.parent.name == CLASSES[0] and file.is_file() for file in files)
+        assert pending(opened) == 0

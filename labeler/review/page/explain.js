@@ -50,7 +50,7 @@ export class Explain {
   get(item) {
     let asked = this.known.get(item.image_id);
     if (!asked) {
-      asked = getWhy(item.image_id).catch(() => null);
+      asked = getWhy(item).catch(() => null);
       this.known.set(item.image_id, asked);
       if (this.known.size > KEPT) this.known.delete(this.known.keys().next().value);
       void asked.then((value) => {

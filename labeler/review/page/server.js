@@ -40,7 +40,7 @@ export function getBatch(mode, { now = false, after = null } = {}) {
 export const getStatus = () => wanted("GET", "/api/status");
 
 /** Why an image was chosen, and the labelled images most like it. */
-export const getWhy = (imageId) => wanted("GET", `/api/explain/${imageId}`);
+export const getWhy = (image) => wanted("GET", `/api/explain/${image.image_id}?v=${image.sha256}`);
 
 /** Ask the worker for what it should do next; a failed job runs again. */
 export const askForRound = () => wanted("POST", "/api/round", {});

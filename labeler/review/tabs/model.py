@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel
 
 from labeler.domain import UnknownName
+from labeler.review.schema import refused_with
 from labeler.review.skeletons import own_html
 from labeler.review.tabs import on_select
 
@@ -46,7 +47,7 @@ def router(workspace: Workspace) -> APIRouter:
     """``GET /api/figures/cell``: what stands behind a number of the table."""
     routes = APIRouter()
 
-    @routes.get("/api/figures/cell")
+    @routes.get("/api/figures/cell", responses=refused_with(404))
     def cell(true: ClassName, predicted: ClassName, response: Response) -> CellView:
         """Images of class ``true`` that the model in use takes for ``predicted``."""
         response.headers["cache-control"] = "no-store"
