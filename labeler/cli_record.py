@@ -46,7 +46,7 @@ def backup(
             f"{made['models']['files']} files of models, {max(1, made['bytes'] // 1000):,} kB."
         )
         for note in made["notes"]:
-            print(f"  note      {note}")
+            console.say(f"  note      {note}")
         print(_PHOTOGRAPHS.format(pools=pools, copy="/path/of/the/copy/pools"))
 
 
@@ -132,7 +132,7 @@ def _print_restored(document: Mapping[str, Any]) -> None:
 def _print_rebuilt(document: Mapping[str, Any]) -> None:
     print(f"The record is made anew: {document['images']} images, {document['labels']} labels from the folders.")
     for item in document["quarantined"]:
-        print(f"  set aside {item['path']}: {item['reason']}".encode("utf-8", "backslashreplace").decode())
+        console.say(f"  set aside {item['path']}: {item['reason']}")
     if document["kept"] is not None:
         print(f"What was there is in {document['kept']}.")
     print("What no folder tells is lost:")
@@ -143,7 +143,7 @@ def _print_rebuilt(document: Mapping[str, Any]) -> None:
 
 def _print_rest(document: Mapping[str, Any]) -> None:
     for note in document["notes"]:
-        print(f"  note      {note}".encode("utf-8", "backslashreplace").decode())
+        console.say(f"  note      {note}")
     if document["clean"]:
         print("Record and disk agree.")
     else:

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from labeler.domain import SettingError
 from labeler.record import leases
+from labeler.review import answers
 from labeler.review.guard import Application, Receive, Scope, Send
 from labeler.review.health import Examiner
 from labeler.settings import Settings
@@ -201,8 +202,7 @@ class Scraping:
             response = Response("wrong token", 401, {"www-authenticate": "Bearer"})
         else:
             response = await asyncio.to_thread(_response, self._metrics)
-        response.headers["x-content-type-options"] = "nosniff"
-        await response(scope, receive, send)
+        await response(scope, receive, answers.with_headers(send, PATH))
 
 
 def _bearer(scope: Scope) -> bytes | None:

@@ -19,7 +19,7 @@ from labeler.record import images, queries
 from labeler.record.store import Session, Store
 from labeler.record.tables import Image, Quarantined
 from labeler.rounds import decisions, journal
-from labeler.settings import Settings
+from labeler.settings import FILE_NAME, Settings
 from labeler.workspace import WorkspacePaths, exclusive
 
 #: The annotator under whose name labels that came with a folder are recorded.
@@ -62,6 +62,8 @@ def import_images(
         DiskRefused: the disk is full or read-only; what was taken in before stays, and the same import goes on.
     """
     found = list(layouts.read_layout(source, into=into, classes=settings.classes))
+    if paths.root.resolve().is_relative_to(source.resolve()):
+        found = [item for item in found if not _is_own(paths, item.file)]
     result = ImportResult()
     outcomes = ingest.examine(
         [item.file for item in found],
@@ -136,6 +138,13 @@ def _folder(paths: WorkspacePaths, found: layouts.Found) -> Path:
     folder = paths.split(split) if found.label is None else paths.class_folder(split, found.label)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _is_own(paths: WorkspacePaths, file: Path) -> bool:
+    """Whether a file is the workspace's own: a folder that is imported may lie around it, and the record stays."""
+    own = file.resolve()
+    folders = (paths.db.resolve(), paths.pools.resolve())
+    return any(folder in own.parents for folder in folders) or own == (paths.root / FILE_NAME).resolve()
 
 
 def _insert_new(

@@ -50,7 +50,9 @@ _WAYS: Mapping[str, Sequence[str]] = {
     "sort.": (SORT,),
     "sort.un": (UNSORT,),
     "versions.": (PRUNE,),
-    "backup.": (BACKUP,),
+    # A record with triggers is not backed up, and the evidence here is triggers; tests/rounds/test_backup.py kills it
+    # at each of these.
+    "backup.": (),
     "report.": (ALONE_REPORT,),
     "export.": (ALONE_EXPORT,),
     "network.": (ALONE_NETWORK,),

@@ -128,7 +128,7 @@ def test_imagenet_weights_without_network_are_one_clear_line(tmp_path: Path, mon
         runtime.open_runtime(backbones.resolve("mobilenet_v2"), tmp_path / "compiled", threads=1)
     assert "--weights FILE" in caught.value.remedy
     assert "\n" not in str(caught.value)
-    assert list((tmp_path / "compiled").iterdir()) == []
+    assert [file.name for file in (tmp_path / "compiled").iterdir()] == ["writing.lock"]
 
 
 @pytest.mark.parametrize(
@@ -152,4 +152,4 @@ def test_a_converter_that_fails_is_one_clear_line(
         runtime.open_runtime(lite0, tmp_path / "compiled", threads=1)
     assert "\n" not in str(caught.value)
     assert caught.value.remedy
-    assert list((tmp_path / "compiled").iterdir()) == []
+    assert [file.name for file in (tmp_path / "compiled").iterdir()] == ["writing.lock"]

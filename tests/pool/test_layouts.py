@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labeler.domain import LabelerError, Split, TruthError
@@ -219,6 +219,7 @@ def test_written_csv_runs_nothing_and_is_read_back(tmp_path: Path) -> None:
 printable = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12)
 
 
+@settings(deadline=None)  # it writes files: a busy disk is no fault
 @given(st.lists(st.tuples(printable, st.sampled_from(CLASSES)), min_size=1, max_size=8))
 def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
     file = tmp_path_factory.mktemp("csv") / "t.csv"

@@ -237,6 +237,7 @@ def test_a_scraper_is_let_in_by_its_token_alone(visitor: Client, token: str) -> 
         answer = client.get("/metrics", headers={b"authorization": f"Bearer {wrong}".encode()})
         assert answer.status_code == 401
     answer = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}", "host": "10.0.0.5:7860"})
+    assert "default-src" in answer.headers["content-security-policy"]
     assert answer.status_code == 200
     assert figures(answer)["labeler_pool_images"] == 12
     for path in ("/api/status", "/api/batch", "/metrics/"):
