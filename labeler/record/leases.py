@@ -102,16 +102,28 @@ def take(session: Session, proposal_ids: Sequence[int], annotator_id: int, secon
         session.execute(insert(Lease), rows)
 
 
+_WAITING = (
+    select(ProposalRow.id)
+    .join(Round, Round.id == ProposalRow.round_id)
+    .where(Round.state.in_([state.value for state in OPEN_STATES]))
+)
+
+
 def shorten(session: Session, seconds: float) -> None:
     """End leases of open rounds that run longer than any is given for when they would if they were given now.
 
     The clock was set back since; without this nobody else would get those images until it is there again.
     """
     latest = now() + dt.timedelta(seconds=seconds)
-    waiting = select(ProposalRow.id).join(Round, Round.id == ProposalRow.round_id)
-    waiting = waiting.where(Round.state.in_([state.value for state in OPEN_STATES]))
-    too_long = update(Lease).where(Lease.expires_at > latest, Lease.proposal_id.in_(waiting))
+    too_long = update(Lease).where(Lease.expires_at > latest, Lease.proposal_id.in_(_WAITING))
     session.connection().execute(too_long.values(expires_at=latest))
+
+
+def any_too_long(session: Session, seconds: float) -> bool:
+    """Whether :func:`shorten` has anything to do."""
+    latest = now() + dt.timedelta(seconds=seconds)
+    too_long = select(Lease.id).where(Lease.expires_at > latest, Lease.proposal_id.in_(_WAITING))
+    return session.connection().scalar(too_long.limit(1)) is not None
 
 
 _ENDING = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from labeler.domain import OPEN_STATES, Lane, Split
@@ -40,6 +40,11 @@ def swap(session: Session, ranking: Ranking, lanes: Mapping[Lane, Sequence[Mappi
         items = [{**given, "position": at, **row} for at, row in enumerate(rows, start=1)]
         if items:  # past the ORM, in two thirds of the time: people who answer wait meanwhile
             session.connection().execute(insert(RankingItem), items)
+
+
+def length(session: Session, lane: Lane) -> int:
+    """How many images the newest ranking has in a lane, handed out or not."""
+    return session.scalar(select(func.count()).select_from(RankingItem).where(RankingItem.lane == lane.value)) or 0
 
 
 def available(session: Session, lane: Lane, ranking: Ranking, limit: int) -> list[tuple[RankingItem, Image]]:

@@ -8,10 +8,11 @@ process, so handing out costs a few short statements and never a model.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labeler.domain import OPEN_STATES, JobState, Lane, RoundState
-from labeler.record import jobs, leases, queries, rankings
+from labeler.record import accounts, jobs, leases, queries, rankings
 from labeler.record.leases import Held
 from labeler.record.store import Session, Store
 from labeler.record.tables import Image, Ranking, RankingItem, Round, now
@@ -24,6 +25,9 @@ GRID = "grid"
 REFRESH_JOB = "refresh"
 #: The job that tries to refresh the backbone; in a process of its own, for it takes minutes.
 FINETUNE_JOB = "finetune"
+#: Images an order holds: what people can answer before the next ranking is in, with plenty to spare. More of them for
+#: many people, but writing an order keeps answers waiting, 12 ms for a thousand.
+RESERVE, MOST = 1_000, 10_000
 #: A ranking is worth waiting for when what was answered since is more than this share of what it learned from.
 STALE_SHARE = 0.1
 
@@ -64,6 +68,10 @@ def hand_out(store: Store, settings: Settings, asked: Asked) -> Handed:
     """Give a person a batch, the same one again until all of it is answered."""
     with store.read() as session:
         handed = _held(session, settings, asked)
+        if handed is None:
+            nothing = _nothing(session, settings, asked)
+            if nothing is not None:
+                return nothing
     if handed is not None and handed.held is not None and _lasts(handed.held, settings):
         return handed
     with store.write() as session:
@@ -103,28 +111,77 @@ def _left_over(session: Session, settings: Settings, asked: Asked) -> Handed | N
     return None
 
 
-def _new(session: Session, settings: Settings, asked: Asked) -> Handed:
-    """A new round from the ranking; where there is none to be had, ask the worker for one."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to do for somebody who holds nothing: open a round of ``items``, or ``ask`` the worker, or neither.
+
+    Attributes:
+        waits: what the person is told then.
+    """
+
+    ranking: Ranking | None = None
+    items: Sequence[tuple[RankingItem, Image]] = ()
+    ask: bool = False
+    waits: bool = False
+
+
+def _plan(session: Session, settings: Settings, asked: Asked) -> _Plan:
+    """By reading alone."""
     ranking = rankings.newest(session)
     if ranking is None or not _fits(ranking, settings):
-        return Handed(waits=_ask(session))
-    lane = asked.lane
-    if lane is Lane.MAIN and not asked.at_once and waits_for_model(session, settings, ranking, asked):
-        return Handed(waits=True)
-    items = _choose(session, settings, lane, ranking)
-    if not items:
-        if lane is Lane.MAIN and queries.count_since(session, ranking.last_decision_id):
-            _ask(session)
+        return _Plan(ask=True, waits=True)
+    if asked.lane is Lane.MAIN and not asked.at_once and waits_for_model(session, settings, ranking, asked):
+        return _Plan(waits=True)
+    items = _choose(session, settings, asked.lane, ranking)
+    if items or asked.lane is not Lane.MAIN:
+        return _Plan(ranking, items)
+    # A new order may hold what this one does not: it was made for fewer people, or they have got through it.
+    wanted = min(ranking.pool, reserve(accounts.count(session), settings.k))
+    short = rankings.length(session, Lane.MAIN) < wanted
+    return _Plan(ask=short or bool(queries.count_since(session, ranking.last_decision_id)), waits=short)
+
+
+def _nothing(session: Session, settings: Settings, asked: Asked) -> Handed | None:
+    """What a person is told when there is nothing to give and nothing to ask for; None where that has to be written.
+
+    Who has nothing asks again and again, and whoever answers waits for whoever writes.
+    """
+    if leases.any_too_long(session, settings.lease_s) or _left_over(session, settings, asked) is not None:
+        return None
+    plan = _plan(session, settings, asked)
+    if plan.items:
+        return None
+    if not plan.ask:
+        return Handed(waits=plan.waits)
+    if _has_failed(session):
         return Handed()
-    row = rankings.open_round(session, _round(settings, lane, ranking, len(items)), items)
+    return Handed(waits=plan.waits) if jobs.any_waiting(session, (REFRESH_JOB,)) else None
+
+
+def _new(session: Session, settings: Settings, asked: Asked) -> Handed:
+    """A new round from the ranking; where there is none to be had, ask the worker for one."""
+    plan = _plan(session, settings, asked)
+    if plan.ranking is None or not plan.items:
+        was_asked = plan.ask and _ask(session)
+        return Handed(waits=plan.waits and (was_asked or not plan.ask))
+    row = rankings.open_round(session, _round(settings, asked.lane, plan.ranking, len(plan.items)), plan.items)
     free = leases.free(session, row.id, asked.annotator_id, settings.overlap)
     return Handed(row.id, Held(frozenset(free), tuple(free), now()))
 
 
+def reserve(people: int, k: int) -> int:
+    """How many images an order holds: two batches for each person, so that nobody waits while the next is made."""
+    return min(MOST, max(RESERVE, 2 * k * people))
+
+
+def _has_failed(session: Session) -> bool:
+    last = jobs.last(session, REFRESH_JOB)
+    return last is not None and last.state == JobState.FAILED.value
+
+
 def _ask(session: Session) -> bool:
     """Ask the worker for a ranking, unless it failed at that: then a person has to say when to try again."""
-    last = jobs.last(session, REFRESH_JOB)
-    if last is not None and last.state == JobState.FAILED.value:
+    if _has_failed(session):
         return False
     jobs.queue(session, REFRESH_JOB)
     return True

@@ -18,12 +18,10 @@ from labeler.record import accounts, images, models, queries, rankings
 from labeler.record.store import Session
 from labeler.record.tables import ModelVersion, Ranking
 from labeler.rounds import loop, scan
+from labeler.rounds.handout import RESERVE, reserve
 from labeler.rounds.learning import Learner, Material
 from labeler.rounds.order import Order, Timing, candidates, derived, ordered, pool_hash, said
 
-#: Images a lane holds: what people can answer before the next ranking is in, with plenty to spare. More of them for
-#: many people, but writing an order keeps answers waiting, 12 ms for a thousand.
-RESERVE, MOST = 1_000, 10_000
 #: Batches chosen with the strategy's full care, for people who work side by side. The rest goes by uncertainty.
 BATCHES = 2
 MISTAKES = 200
@@ -57,7 +55,7 @@ def renew(learner: Learner) -> Ranking:
         number = previous.id + 1 if previous is not None else 1
         rows = candidates(material, skipped)
         order = ordered(learner, material, model, rows, derived(learner.settings.seed, number)) if len(rows) else None
-        strategy, lanes = _lanes(learner, order, _reserve(people, learner.settings.k))
+        strategy, lanes = _lanes(learner, order, reserve(people, learner.settings.k))
         lanes[Lane.MISTAKES] = mistakes(learner, material, version, model, last_decision)
     ranking = Ranking(
         model_version_id=version.id if version is not None else None,
@@ -107,11 +105,6 @@ def _model(
         return found if found is not None else (None, None)
     learner.evaluate(version, model, material=material)
     return version, model
-
-
-def _reserve(people: int, k: int) -> int:
-    """How many images an order holds: two batches for each person, so that nobody waits while the next is made."""
-    return min(MOST, max(RESERVE, 2 * k * people))
 
 
 def _lanes(learner: Learner, order: Order | None, most: int) -> tuple[str, dict[Lane, list[Row]]]:

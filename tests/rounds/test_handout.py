@@ -15,7 +15,7 @@ from labeler import worker
 from labeler.domain import Action, Answer, JobState
 from labeler.record import accounts, jobs, leases, rankings
 from labeler.record.tables import DecisionRow, Job, Lease, Ranking, now
-from labeler.rounds import Workspace, loop, ranking
+from labeler.rounds import Workspace, handout, loop
 from labeler.rounds.batches import Batch, BatchItem
 from labeler.rounds.decisions import Receipt, new_operation
 from tests.checks import assert_handed_out_once, assert_sound
@@ -85,7 +85,7 @@ def test_each_person_gets_a_batch_of_his_own_and_gets_it_again(start: Opener) ->
 def test_an_order_holds_two_batches_for_everybody_who_has_an_account(
     start: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranking, "RESERVE", 2 * K)
+    monkeypatch.setattr(handout, "RESERVE", 2 * K)
     ws = start()
     people = ["ada", "ben", "cy"]
     with ws.store.write() as session:
@@ -93,6 +93,25 @@ def test_an_order_holds_two_batches_for_everybody_who_has_an_account(
             accounts.add(session, name, accounts.hash_password("correct horse"), admin=False)
     ws.run_round_job()
     assert [len(finish(ws, name).items) for name in people * 2] == [K] * 6, "and nobody waited for another order"
+
+
+def test_who_gets_nothing_asks_once_for_a_longer_order_and_then_writes_nothing(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order made before there were accounts is too short for everybody; who waits asks again and again."""
+    monkeypatch.setattr(handout, "RESERVE", 2 * K)
+    ws = start()
+    with ws.store.write() as session:
+        for name in ("ada", "ben", "cy"):
+            accounts.add(session, name, accounts.hash_password("correct horse"), admin=False)
+    assert [len(ws.batch(name).items) for name in ("ada", "ben")] == [K, K]
+    first = ws.batch("cy")
+    assert (first.items, first.wait) == ((), "model")
+    written = ws.store.contention.waits().writes
+    assert {ws.batch("cy").wait for _ in range(5)} == {"model"}
+    assert ws.store.contention.waits().writes == written
+    ws.run_round_job()
+    assert len(ws.batch("cy").items) == K
 
 
 def test_whoever_is_done_gets_the_next_batch_though_nobody_has_trained(start: Opener) -> None:
