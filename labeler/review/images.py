@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ LONG_SIDE = {"full": 1280, "grid": 360, "thumb": 160}
 _JPEG = (b"\xff\xd8\xff", b"\xff\xd9")
 #: Pictures are fetched ahead of time, an answer waits for its acknowledgement: a core is left for the answers.
 _one_at_a_time = threading.Lock()
+#: Folder of pictures that are being written, beside those of the finished ones.
+_MAKING = ".making"
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2)
 
 
@@ -71,6 +74,11 @@ def cache_file(paths: WorkspacePaths, sha256: str, size: str) -> Path:
     return paths.thumbnails / sha256[:2] / f"{sha256}-{LONG_SIDE[size]}.jpg"
 
 
+def clear_leftovers(paths: WorkspacePaths) -> None:
+    """Remove what a killed server left half-written; only one server at a time writes here."""
+    shutil.rmtree(paths.thumbnails / _MAKING, ignore_errors=True)
+
+
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -87,9 +95,10 @@ def _read(file: Path) -> bytes | None:
 
 def _write(file: Path, content: bytes) -> None:
     """Tmp and rename, so that a reader never sees half a picture. A full disk costs the cache, not the answer."""
-    tmp = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    tmp = file.parents[1] / _MAKING / secrets.token_hex(8)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        tmp.parent.mkdir(exist_ok=True)
         tmp.write_bytes(content)
         tmp.replace(file)
     except OSError:

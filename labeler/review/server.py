@@ -102,7 +102,10 @@ def _run(
     with WorkerKeeper(starter(paths, overrides)) as keeper:
         workspace = Workspace.open(paths.root, **overrides)
         try:
+            from labeler.review import images
             from labeler.review.app import create_app
+
+            images.clear_leftovers(paths)
 
             address = f"http://{_in_address(host)}:{listener.getsockname()[1]}/"
             app = create_app(workspace, loopback=is_loopback(host), worker_pid=lambda: keeper.pid)

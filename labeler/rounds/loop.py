@@ -26,6 +26,8 @@ from labeler.version import __version__
 from labeler.workspace import exclusive
 
 FINISH_WAIT_S = 600.0
+#: People may decide anew about images of a round while its last files are moved; then there is one more to move.
+DRAINS = 20
 #: A round with all its answers, on its way to EVALUATED.
 FINISHING = (RoundState.COMMITTING, RoundState.COMMITTED, RoundState.TRAINED)
 
@@ -164,10 +166,16 @@ def finish_decided(learner: Learner) -> list[int]:
 
 
 def _commit(learner: Learner, round_id: int) -> None:
-    problems = journal.drain(learner.store, learner.paths)
-    with learner.store.read() as session:
-        if moves.count_blocking(session, round_id):
-            raise problems[0] if problems else RecordError("a move of this round is pending", "run the round again")
+    for _ in range(DRAINS):
+        problems = journal.drain(learner.store, learner.paths)
+        with learner.store.read() as session:
+            blocking = moves.count_blocking(session, round_id)
+        if not blocking:
+            break
+        if problems:
+            raise problems[0]
+    else:
+        raise RecordError("a move of this round is pending", "run the round again")
     faults.point("commit.drained")
     with learner.store.write() as session:
         queries.advance(session, round_id, RoundState.COMMITTING, RoundState.COMMITTED)

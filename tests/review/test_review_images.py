@@ -155,3 +155,17 @@ def test_full_disk_costs_the_cache_only(
     assert opened(client.get(f"/image/{number}?v={sha}").content).size == (96, 64)
     folder = images.cache_file(workspace.paths, sha, "full").parent
     assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_server_left_half_written_is_cleared(
+    client: TestClient, some: tuple[int, str, Path], workspace: Workspace
+) -> None:
+    number, sha, _ = some
+    assert client.get(f"/image/{number}?v={sha}").status_code == 200
+    making = workspace.paths.thumbnails / ".making"
+    assert list(making.iterdir()) == []
+    (making / "half").write_bytes(b"\xff\xd8\xff")
+    images.clear_leftovers(workspace.paths)
+    assert not making.exists()
+    assert images.cache_file(workspace.paths, sha, "full").is_file()
+    assert client.get(f"/image/{number}?v={sha}&size=thumb").status_code == 200

@@ -15,7 +15,7 @@ from labeler import worker
 from labeler.domain import Action, Answer, JobState
 from labeler.record import accounts, jobs, leases, rankings
 from labeler.record.tables import DecisionRow, Job, Lease, Ranking, now
-from labeler.rounds import Workspace, handout, loop
+from labeler.rounds import Workspace, handout, journal, loop
 from labeler.rounds.batches import Batch, BatchItem
 from labeler.rounds.decisions import Receipt, new_operation
 from tests.checks import assert_handed_out_once, assert_sound
@@ -452,6 +452,25 @@ def test_a_worker_that_failed_is_not_asked_again_and_again(start: Opener) -> Non
     assert (view.job.state, view.job.message) == ("failed", "the disk was full")
     ws.request_round()
     assert ws.batch("ada").wait == "model"
+
+
+def test_a_mind_changed_while_the_last_files_move_does_not_stop_the_round(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = start()
+    ws.move_later = lambda: None
+    batch = finish(ws, "ada")
+    drain, item = journal.drain, batch.items[0]
+
+    def and_then(*given: Any, **how: Any) -> Any:
+        problems = drain(*given, **how)
+        monkeypatch.setattr(journal, "drain", drain)
+        send(ws, "ada", item, next(label for label in CLASSES if label != truth_of(ws, item)))
+        return problems
+
+    monkeypatch.setattr(journal, "drain", and_then)
+    assert batch.round in loop.finish_decided(ws.learner)
+    assert_sound(ws, POOL + TEST)
 
 
 def test_the_shell_and_the_worker_may_finish_the_same_round(start: Opener) -> None:
