@@ -29,8 +29,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from labeler import faults
 from labeler.domain import InvalidScores, LabelerError
+from labeler.durable import sync_folder
 from labeler.embed.turns import alone_in
-from labeler.pool.disk import sync_folder
 
 SUFFIX = ".vectors"
 # More small shards than this are put together; a shard of at least MERGED_ROWS rows is left alone.
@@ -146,7 +146,7 @@ class VectorCache:
             if len(group) < 2:
                 continue
             if any(zlib.crc32(_raw(shard.vectors)) != shard.checksum for shard in group):
-                continue  # do not give damaged numbers a fresh checksum; `damaged` names them
+                continue  # do not give damaged numbers a fresh checksum; `shard_problem` names them
             keys = np.concatenate([shard.keys for shard in group])
             self._shards.append(self._write(keys, [shard.vectors for shard in group]))
             for shard in group:
@@ -154,10 +154,6 @@ class VectorCache:
                 faults.point("cache.shard-unlinked")
                 self._shards.remove(shard)
         self._index()
-
-    def damaged(self) -> list[Path]:
-        """Shards whose numbers do not fit their checksum; reads everything: for ``verify``, not for a round."""
-        return [shard.file for shard in self._shards if zlib.crc32(_raw(shard.vectors)) != shard.checksum]
 
     # ------------------------------------------------------------------------------------------------- finding
 

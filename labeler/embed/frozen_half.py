@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labeler.durable import sync_file
 from labeler.embed.backbones import Backbone, cut_layer
 from labeler.embed.convert import frozen_graph
 from labeler.embed.runtime import quiet_interpreter
 from labeler.embed.turns import alone_in
-from labeler.pool.disk import sync_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from labeler import faults
 from labeler.domain import Progress
+from labeler.durable import sync_folder
 from labeler.embed import heavy
 from labeler.embed.backbones import INT8, Backbone
 from labeler.embed.efficientnet_lite import PIXEL_MEAN, PIXEL_SCALE
 from labeler.embed.turns import alone_in
-from labeler.pool.disk import sync_folder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""The few disk operations that moving and taking in share: hashes, fsync, and a name given without overwriting."""
+"""The few disk operations that moving and taking in share: hashes, and a name given without overwriting."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TextIO
 
 from labeler import faults
 from labeler.domain import LabelerError, MoveError
+from labeler.durable import sync_folder
 from labeler.pool.names import TEMP_PREFIX, candidates, shown
 
 _CHUNK = 1 << 20
@@ -34,23 +35,6 @@ def status_of(file: Path) -> os.stat_result | None:
         return os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut; does nothing where folders cannot be opened (Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_file(file: Path) -> None:
-    """Put a file's bytes on the disk before anything relies on them."""
-    with file.open("rb+") as stream:
-        os.fsync(stream.fileno())
 
 
 @contextlib.contextmanager

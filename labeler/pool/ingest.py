@@ -19,7 +19,8 @@ from typing import Literal
 
 from labeler import faults
 from labeler.domain import ImageFacts, LabelerError, MoveError, Progress, UnusableImage
-from labeler.pool.disk import NO_LINK, holds, make_folder, put_copy, put_link, status_of, sync_folder
+from labeler.durable import sync_folder
+from labeler.pool.disk import NO_LINK, holds, make_folder, put_copy, put_link, status_of
 from labeler.pool.mover import move, refusal
 from labeler.pool.names import candidates, is_passed_over, safe_name, shown
 from labeler.pool.near_duplicates import near_duplicates

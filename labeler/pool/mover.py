@@ -22,16 +22,8 @@ from pathlib import Path
 
 from labeler import faults
 from labeler.domain import DiskRefused, LabelerError, MoveError, VanishedFile
-from labeler.pool.disk import (
-    NO_LINK,
-    holds,
-    make_folder,
-    put_copy,
-    put_link,
-    sha256_of,
-    status_of,
-    sync_folder,
-)
+from labeler.durable import sync_folder
+from labeler.pool.disk import NO_LINK, holds, make_folder, put_copy, put_link, sha256_of, status_of
 from labeler.pool.names import TEMP_PREFIX, candidates, shown
 
 FAULT_POINTS = (

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy import Engine, ExceptionContext, event
 
-_BEGIN = "BEGIN IMMEDIATE"
 _LOCKED = ("locked", "busy", "lock timeout", "deadlock")
 
 
@@ -50,8 +50,6 @@ class Contention:
         self._writes = self._locked = self._refused = 0
         self._waited_s = 0.0
         self._refused_at: float | None = None
-        event.listen(engine, "before_cursor_execute", self._before)
-        event.listen(engine, "after_cursor_execute", self._after)
         event.listen(engine, "handle_error", self._failed)
 
     def waits(self) -> Waits:
@@ -67,14 +65,17 @@ class Contention:
                 refused_s=now - self._refused_at if self._refused_at is not None else None,
             )
 
-    def begin_waiting(self) -> None:
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the block as waiting for one's turn; one thread waits for one thing at a time."""
+        began = time.monotonic()
         with self._count:
-            self._waiting[threading.get_ident()] = time.monotonic()
-
-    def stop_waiting(self) -> None:
-        with self._count:
-            began = self._waiting.pop(threading.get_ident(), None)
-            if began is not None:
+            self._waiting[threading.get_ident()] = began
+        try:
+            yield
+        finally:
+            with self._count:
+                del self._waiting[threading.get_ident()]
                 self._waited_s += time.monotonic() - began
 
     def written(self) -> None:
@@ -82,19 +83,7 @@ class Contention:
             self._writes += 1
             self._refused_at = None
 
-    # SQLite waits inside BEGIN IMMEDIATE while another process writes.
-
-    def _before(self, _connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if statement == _BEGIN:
-            self.begin_waiting()
-
-    def _after(self, _connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if statement == _BEGIN:
-            self.stop_waiting()
-
     def _failed(self, context: ExceptionContext) -> None:
-        if context.statement == _BEGIN:
-            self.stop_waiting()
         if type(context.original_exception).__name__ != "OperationalError":  # every driver has one of its own
             return
         text = str(context.original_exception).lower()
@@ -114,11 +103,8 @@ class _Turn:
         self._contention = contention
 
     def __enter__(self) -> None:
-        self._contention.begin_waiting()
-        try:
+        with self._contention.waiting():
             self._lock.acquire()
-        finally:
-            self._contention.stop_waiting()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

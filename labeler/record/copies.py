@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from labeler.domain import LabelerError, Progress, RecordError
+from labeler.durable import sync_file, sync_folder
 from labeler.record import trouble
 
 Report = Callable[[Progress], None] | None
@@ -81,7 +82,7 @@ def copy(source: Path, target: Path, progress: Report = None) -> None:
             writing.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
         raise refusal(source, target, error) from None
-    _sync(target)
+    sync_file(target)
 
 
 def copy_beside(source: Path, name: str) -> Path:
@@ -101,7 +102,7 @@ def copy_beside(source: Path, name: str) -> Path:
             final = source.with_name(f"{name}.db" if number == 1 else f"{name}-{number}.db")
             if not os.path.lexists(final):
                 temporary.rename(final)
-                _sync_folder(final.parent)
+                sync_folder(final.parent)
                 return final
     except OSError as error:
         raise LabelerError(f"{temporary} cannot be written: {error.strerror}", "free some space") from None
@@ -142,7 +143,7 @@ def forget_sessions(file: Path) -> int:
         connection.execute("PRAGMA secure_delete=ON")
         gone = connection.execute("DELETE FROM session").rowcount
         connection.execute("PRAGMA journal_mode=DELETE")
-    _sync(file)
+    sync_file(file)
     return gone
 
 
@@ -163,7 +164,7 @@ def in_one_file(file: Path) -> None:
         raise refusal(file, file, error) from None
     except sqlite3.Error as error:
         raise refusal(file, file, error) from None
-    _sync(file)
+    sync_file(file)
 
 
 class RecordOpen(RecordError):
@@ -287,18 +288,3 @@ def is_sqlite(file: Path) -> bool:
 def _connected(file: Path, timeout_s: float = _TIMEOUT_S) -> sqlite3.Connection:
     # As an address with mode=rw, or SQLite would make a file that is not there.
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout_s, isolation_level=None)
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb+") as stream:
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

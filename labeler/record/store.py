@@ -50,6 +50,8 @@ class Store:
         self._engine.hide_parameters = True  # an error's text may enter a log
         self.contention = Contention(self._engine)
         self._turn = self.contention.turn
+        if self._file is not None:
+            event.listen(self._engine, "begin", self._begin)
         try:
             with self._explaining():
                 self._upgrade(keep_old)
@@ -102,6 +104,14 @@ class Store:
             if said is None:
                 raise
             raise said from error
+
+    def _begin(self, connection: Connection) -> None:
+        """BEGIN, as we say it ourselves; SQLite waits inside BEGIN IMMEDIATE while another process writes."""
+        if connection.get_execution_options().get("labeler_immediate", False):
+            with self.contention.waiting():
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     def _check_place(self) -> None:
         if _identity(self._file) != self._opened:
@@ -187,7 +197,6 @@ def _sqlite_engine(url: str, file: Path) -> Engine:
         creator=lambda: sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False),
     )
     event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -227,11 +236,6 @@ def _name(partial: Path, file: Path) -> None:
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    connection.isolation_level = None  # we say BEGIN ourselves, see Store
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("labeler_immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

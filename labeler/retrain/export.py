@@ -18,9 +18,9 @@ from typing import Any
 
 from labeler import faults
 from labeler.domain import LabelerError, Progress
+from labeler.durable import sync_file, sync_folder
 from labeler.embed import heavy
 from labeler.embed.backbones import INT8, Backbone
-from labeler.pool.disk import sync_file, sync_folder
 from labeler.rank.head import QuickModel
 from labeler.retrain import export_examples
 from labeler.retrain.export_formats import FORMATS

@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from labeler import faults
 from labeler.domain import LabelerError
-from labeler.pool.disk import make_folder, sync_folder
+from labeler.durable import sync_folder
+from labeler.pool.disk import make_folder
 from labeler.pool.names import TEMP_PREFIX, is_passed_over, shown
 from labeler.retrain import drawing, plots
 from labeler.retrain import groups as kinds

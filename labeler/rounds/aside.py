@@ -10,7 +10,8 @@ from pathlib import Path
 
 from labeler import faults
 from labeler.domain import LabelerError
-from labeler.pool.disk import NO_LINK, make_folder, sync_file, sync_folder
+from labeler.durable import sync_file, sync_folder
+from labeler.pool.disk import NO_LINK, make_folder
 from labeler.pool.names import TEMP_PREFIX
 from labeler.record import copies
 from labeler.record.tables import now

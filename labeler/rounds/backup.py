@@ -18,7 +18,8 @@ from typing import Any
 
 from labeler import faults, settings
 from labeler.domain import LabelerError, Progress, RecordError
-from labeler.pool.disk import NO_LINK, sha256_of, sync_folder
+from labeler.durable import sync_folder
+from labeler.pool.disk import NO_LINK, sha256_of
 from labeler.pool.names import TEMP_PREFIX, shown
 from labeler.record import copies, holdings, models
 from labeler.record.store import Session, Store, sqlite_url

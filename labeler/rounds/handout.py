@@ -162,8 +162,9 @@ def _new(session: Session, settings: Settings, asked: Asked) -> Handed:
     """A new round from the ranking; where there is none to be had, ask the worker for one."""
     plan = _plan(session, settings, asked)
     if plan.ranking is None or not plan.items:
-        was_asked = plan.ask and _ask(session)
-        return Handed(waits=plan.waits and (was_asked or not plan.ask))
+        if plan.ask and not _ask(session):
+            return Handed()
+        return Handed(waits=plan.waits)
     row = rankings.open_round(session, _round(settings, asked.lane, plan.ranking, len(plan.items)), plan.items)
     free = leases.free(session, row.id, asked.annotator_id, settings.overlap)
     return Handed(row.id, Held(frozenset(free), tuple(free), now()))

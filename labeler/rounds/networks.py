@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from labeler import faults
 from labeler.domain import ImageRef, WorkspaceBusy
+from labeler.durable import sync_file, sync_folder
 from labeler.embed import backbones
 from labeler.embed.backbones import Backbone, Part
-from labeler.pool.disk import make_folder, sha256_of, sync_file, sync_folder
+from labeler.pool.disk import make_folder, sha256_of
 from labeler.rank.features import FeatureMap
 from labeler.rank.head import Head, QuickModel
 from labeler.record import images

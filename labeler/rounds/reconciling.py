@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labeler.domain import Progress, Split
+from labeler.durable import sync_folder
 from labeler.pool import ingest
-from labeler.pool.disk import holds, sha256_of, status_of, sync_folder
+from labeler.pool.disk import holds, sha256_of, status_of
 from labeler.pool.names import candidates
 from labeler.record import healing, images, queries
 from labeler.record.healing import Unsettled

@@ -19,7 +19,8 @@ from typing import Any
 
 from labeler import faults, settings
 from labeler.domain import LabelerError, Progress, RecordError
-from labeler.pool.disk import make_folder, sha256_of, sync_file, sync_folder
+from labeler.durable import sync_file, sync_folder
+from labeler.pool.disk import make_folder, sha256_of
 from labeler.pool.names import shown
 from labeler.record import copies, healing, holdings, models
 from labeler.record.store import Store, sqlite_url

@@ -15,8 +15,8 @@ from typing import Any
 
 from labeler import faults
 from labeler.domain import LabelerError, Split, UnknownName
+from labeler.durable import sync_folder
 from labeler.embed import backbones
-from labeler.pool.disk import sync_folder
 from labeler.rank import stopping
 from labeler.rank.head import QuickModel
 from labeler.record import images, jobs, models, queries, statistics

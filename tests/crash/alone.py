@@ -37,7 +37,7 @@ class Alone:
         self._root, self._out = folder / "w", folder / "out"
 
     def takes(self, how: str) -> bool:
-        return how not in (*kills.AT_RANDOM, *kills.COMMANDS, kills.SERVE, kills.IMPORT_MOVE, kills.PRUNE, kills.BACKUP)
+        return how not in (*kills.AT_RANDOM, *kills.COMMANDS, kills.SERVE, kills.IMPORT_MOVE, kills.PRUNE)
 
     def kill(self, planned: Kill, rng: random.Random) -> tuple[str, list[Violation]]:
         """Start the command, have it die, run it again to its end, and judge; returns the kind of the kill as well."""

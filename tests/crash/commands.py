@@ -72,8 +72,6 @@ class Commands:
         self._incoming: dict[str, str] = {}
         self._source: Path | None = None
         self._said: list[Violation] = []
-        self._backup = scratch / "backup"
-        self._backup.mkdir()
 
     # ---------------------------------------------------------------------------------------------------------- kill
 
@@ -109,8 +107,7 @@ class Commands:
             self.expected.update(self._incoming)
             shutil.rmtree(self._source)
             self._source = None
-        left = [file.name for file in self._backup.iterdir() if file.name.startswith(".")]
-        return [*found, *(Violation("orphan", f"{name} beside a backup") for name in left)]
+        return found
 
     def _argv(self, how: str, rng: random.Random | None) -> list[str]:
         truth = str(self._scratch / "truth")
@@ -124,7 +121,6 @@ class Commands:
             kills.SORT: ["sort", "--above", "0.0", "--audit", "2"],
             kills.UNSORT: ["sort", "--undo"],
             kills.PRUNE: ["models", "prune", "--keep", "2"],
-            kills.BACKUP: ["backup", str(self._backup / "backup.zip"), "--with-models", "--force"],
         }[how]
 
     def _draw(self, how: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 #: Commands that are killed in the workspace that eight people work in.
-SERVE, ROUND, IMPORT, IMPORT_MOVE, UNDO, SORT, UNSORT, PRUNE, BACKUP = (
+SERVE, ROUND, IMPORT, IMPORT_MOVE, UNDO, SORT, UNSORT, PRUNE = (
     "serve",
     "round",
     "import",
@@ -16,7 +16,6 @@ SERVE, ROUND, IMPORT, IMPORT_MOVE, UNDO, SORT, UNSORT, PRUNE, BACKUP = (
     "sort",
     "sort --undo",
     "models prune",
-    "backup",
 )
 #: Commands that are killed in a workspace of their own, because they need one without open rounds, or take long.
 ALONE_ROUND, ALONE_COMPACT, ALONE_REPORT = "round, alone", "round with many shards", "evaluate --report"

@@ -44,6 +44,10 @@ def shards(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{cache_module.SUFFIX}"))
 
 
+def problems(folder: Path) -> dict[Path, str]:
+    return {file: problem for file in shards(folder) if (problem := cache_module.shard_problem(file)) is not None}
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_vectors_come_back_in_the_order_asked(tmp_path: Path, dtype: Any) -> None:
     fill(tmp_path, range(4), dtype)
@@ -155,9 +159,9 @@ def test_changed_numbers_are_found_by_their_checksum_and_not_laundered(
     monkeypatch.setattr(cache_module, "MANY_SHARDS", 1)
     fill(tmp_path, [3])
     cache = VectorCache(tmp_path, D)
-    assert cache.damaged() == [victim]
+    assert problems(tmp_path) == {victim: "its vectors are damaged"}
     cache.compact()
-    assert VectorCache(tmp_path, D).damaged() == [victim]
+    assert problems(tmp_path) == {victim: "its vectors are damaged"}
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +190,7 @@ def test_many_small_shards_become_few(tmp_path: Path) -> None:
     assert len(shards(tmp_path)) == 1
     for each in (cache, reader, VectorCache(tmp_path, D)):
         np.testing.assert_array_equal(each.gather([sha(n) for n in range(60)]), [vector(n) for n in range(60)])
-    assert VectorCache(tmp_path, D).damaged() == []
+    assert problems(tmp_path) == {}
 
 
 def test_what_killed_writers_left_is_swept_but_not_from_under_a_live_one(tmp_path: Path) -> None:
@@ -260,7 +264,7 @@ def test_killed_anywhere_it_keeps_every_finished_shard(tmp_path: Path, place: st
     assert run_writer(tmp_path).stdout == "finished\n"
     cache = VectorCache(tmp_path, D)
     np.testing.assert_array_equal(cache.gather([sha(n) for n in range(12)]), [vector(n) for n in range(12)])
-    assert cache.damaged() == []
+    assert problems(tmp_path) == {}
 
 
 def test_two_processes_may_append_and_put_together_at_once(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from labeler import faults
+from labeler import durable, faults
 from labeler.domain import MoveError, VanishedFile
 from labeler.pool import disk, mover
 from labeler.pool.mover import FAULT_POINTS, MoveRequest, move, move_many, sweep
@@ -306,7 +306,7 @@ def test_target_that_is_not_on_disk_yet_costs_no_source(
 ) -> None:
     source = put(tmp_path / "from" / "a.jpg")
     target.mkdir()
-    real = disk.sync_folder
+    real = durable.sync_folder
 
     def sync(folder: Path) -> None:
         if folder == target:

@@ -107,7 +107,13 @@ def brief() -> Iterator[Listening]:
         await send({"type": "http.response.body", "body": b""})
 
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(application, http=Brief, log_level="critical", lifespan="off", timeout_keep_alive=2)
+    config = uvicorn.Config(
+        application,
+        http=Brief,
+        log_config=None,  # what uvicorn sets otherwise stays for every later test of this process
+        lifespan="off",
+        timeout_keep_alive=2,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
