@@ -91,9 +91,11 @@ def record(workspace: Path | None, database: str | None) -> Iterator[tuple[Store
 @contextmanager
 def opened(workspace: Path | None, quiet: bool, **overrides: Any) -> Iterator[Workspace]:
     """The workspace of a command with the given settings, progress drawn on stderr."""
+    from labeler.heart import give_way
     from labeler.rounds import Workspace
 
     directory = workspace or given_before_the_command()
     given = {name: value for name, value in overrides.items() if value is not None}
     with console.progress(quiet) as report, Workspace.open(directory, progress=report, **given) as ws:
+        give_way(ws.paths)
         yield ws

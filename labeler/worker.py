@@ -21,6 +21,7 @@ from types import FrameType
 
 from labeler import logs
 from labeler.domain import JobState, LabelerError, Progress
+from labeler.heart import NICENESS, Heart
 from labeler.record import jobs
 from labeler.record.store import Store
 from labeler.rounds.engine import Workspace
@@ -30,14 +31,11 @@ from labeler.version import __version__
 from labeler.workspace import WorkspacePaths, exclusive
 
 POLL_S = 0.2
-NICENESS = 5  # at 10 eight people without a pause starved it: a new ranking every 12 s instead of every few
 MAX_ATTEMPTS = 3
 RESTART_S = 2.0  # between two starts of the process for the long jobs
 LOCK_WAIT_S = 3600.0
 _PROGRESS_EVERY_S = 0.5
-_BEAT_EVERY_S = 1.0
 _STOP_WAIT_S = 4.0  # for the process of the long jobs, when this one is told to stop
-_HEARTBEAT = "worker.alive"
 _MILESTONES = 4  # lines of the log for each piece of long work
 _BEFORE_0002 = "round"  # what the job was called then; one may still wait in an old record
 RANKING, TUNING = (REFRESH_JOB, _BEFORE_0002), (FINETUNE_JOB,)
@@ -46,32 +44,6 @@ _log = logging.getLogger("labeler.worker")
 
 class Stopped(BaseException):
     """SIGTERM: put the job back and end. No Exception, so that nothing on the way takes it for a failed job."""
-
-
-class Heart:
-    """Leaves a sign in the workspace that work goes on: the time of a file, renewed once a second at most.
-
-    Args:
-        paths: the workspace.
-    """
-
-    def __init__(self, paths: WorkspacePaths) -> None:
-        self._file = paths.db / _HEARTBEAT
-        self._last = -_BEAT_EVERY_S
-
-    def beat(self) -> None:
-        if time.monotonic() - self._last >= _BEAT_EVERY_S:
-            self._last = time.monotonic()
-            with contextlib.suppress(OSError):  # a full disk stops the work soon enough
-                self._file.touch()
-
-
-def heartbeat_s(paths: WorkspacePaths) -> float | None:
-    """Seconds since the worker last looked for work or got on with a job; None when it never did."""
-    try:
-        return max(0.0, time.time() - (paths.db / _HEARTBEAT).stat().st_mtime)
-    except OSError:
-        return None
 
 
 def start(paths: WorkspacePaths, overrides: Mapping[str, object] | None = None) -> subprocess.Popen[bytes]:

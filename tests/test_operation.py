@@ -16,7 +16,7 @@ import pytest
 import typer
 from starlette.testclient import TestClient
 
-from labeler import settings, worker
+from labeler import heart, settings, worker
 from labeler import workspace as workspaces
 from labeler.cli import app
 from labeler.record import accounts, store
@@ -221,7 +221,7 @@ def test_every_setting_of_page_and_examples_exists() -> None:
 
 def test_every_metric_of_the_page_is_there(tmp_path: Path) -> None:
     paths = workspaces.create(tmp_path / "w")
-    worker.Heart(paths).beat()
+    heart.Heart(paths).beat()
     with Workspace.open(paths.root) as opened:
         client = TestClient(without_gradio(opened, worker_pid=lambda: 1), base_url="http://127.0.0.1")
         client.get("/api/batch")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from labeler import Oracle, worker
+from labeler import Oracle, heart, worker
 from labeler.domain import JobState
 from labeler.record import jobs, models
 from labeler.record.tables import Job
@@ -109,7 +109,7 @@ def test_an_empty_pool_is_no_failure(opened: Workspace, truth: Path) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads niceness from /proc")
 def test_the_worker_is_niced_and_stops_on_sigterm(fresh: Callable[[], Path]) -> None:
     process = worker.start(WorkspacePaths(fresh()))
-    nicer = min(19, os.getpriority(os.PRIO_PROCESS, 0) + worker.NICENESS)
+    nicer = min(19, os.getpriority(os.PRIO_PROCESS, 0) + heart.NICENESS)
     wait_for(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == nicer)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0

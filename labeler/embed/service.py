@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -89,20 +90,69 @@ def embed(
         InvalidScores: the backbone gave NaN or infinity.
     """
     cache = VectorCache(vectors / backbone.key, backbone.dimension, STORED)
-    shas = [ref.sha256 for ref in refs]
-    first = {shas[position]: position for position in reversed(cache.missing(shas))}
-    missing = sorted(first.values())
+    missing = _missing(cache, refs)
     reasons: dict[str, str] = {}
     if missing:
-        files = [root.joinpath(*PurePosixPath(refs[position].path).parts) for position in missing]
         with _Opened(backbone, compiled, threads, progress) as runtime:
-            batches = _batches(files, runtime, backbone, threads, max_pixels, progress)
-            for position, reason in _store(cache, [shas[position] for position in missing], batches):
-                reasons[shas[missing[position]]] = reason
-        cache.compact()
-    kept = [position for position, sha in enumerate(shas) if sha not in reasons]
+            batches = _batches(_files(root, missing), runtime, backbone, threads, max_pixels, progress)
+            reasons = _stored(cache, missing, batches)
+    kept = [position for position, ref in enumerate(refs) if ref.sha256 not in reasons]
     failed = [(ref, reasons[ref.sha256]) for ref in refs if ref.sha256 in reasons]
-    return Embedded(cache.gather([shas[position] for position in kept]), np.array(kept, np.int64), failed)
+    return Embedded(cache.gather([refs[position].sha256 for position in kept]), np.array(kept, np.int64), failed)
+
+
+def embed_some(
+    refs: Sequence[ImageRef],
+    *,
+    seconds: float,
+    at_least: int,
+    root: Path,
+    vectors: Path,
+    compiled: Path,
+    backbone: Backbone,
+    threads: int,
+    max_pixels: int,
+    progress: Report = None,
+) -> int:
+    """Make and store vectors where they are missing, first come first served, until the time is up.
+
+    Args:
+        seconds: begin no image later than that after the backbone is ready.
+        at_least: however long it takes, go on until so many of these images have one.
+
+    Returns:
+        How many images were left for another time. What cannot be read is not among them.
+
+    Raises:
+        WeightsUnavailable, InvalidScores: as :func:`embed`.
+    """
+    cache = VectorCache(vectors / backbone.key, backbone.dimension, STORED)
+    missing = _missing(cache, refs)
+    if not missing:
+        return 0
+    wanted = at_least - (len(refs) - len(missing))
+    begun = 0
+    with _Opened(backbone, compiled, threads, progress) as runtime:
+        end = time.monotonic() + seconds
+
+        def goes_on(start: int) -> bool:
+            nonlocal begun
+            if start and start >= wanted and time.monotonic() >= end:
+                return False
+            begun = min(start + BATCH, len(missing))
+            return True
+
+        _stored(
+            cache, missing, _batches(_files(root, missing), runtime, backbone, threads, max_pixels, progress, goes_on)
+        )
+    return len(missing) - begun
+
+
+def with_vectors(refs: Sequence[ImageRef], *, vectors: Path, backbone: Backbone) -> list[ImageRef]:
+    """Those of the images whose vectors are in the cache."""
+    cache = VectorCache(vectors / backbone.key, backbone.dimension, STORED)
+    missing = set(cache.missing([ref.sha256 for ref in refs]))
+    return [ref for position, ref in enumerate(refs) if position not in missing]
 
 
 def embed_files(
@@ -139,6 +189,24 @@ def thread_count(threads: int) -> int:
     if threads > 0:
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _missing(cache: VectorCache, refs: Sequence[ImageRef]) -> list[ImageRef]:
+    """The images without a vector, each content once."""
+    positions = cache.missing([ref.sha256 for ref in refs])
+    return list({refs[position].sha256: refs[position] for position in reversed(positions)}.values())[::-1]
+
+
+def _files(root: Path, refs: Sequence[ImageRef]) -> list[Path]:
+    return [root.joinpath(*PurePosixPath(ref.path).parts) for ref in refs]
+
+
+def _stored(cache: VectorCache, refs: Sequence[ImageRef], batches: Iterable[_Batch]) -> dict[str, str]:
+    """Put all of the batches into the cache; the reason of each that failed, by its SHA-256."""
+    shas = [ref.sha256 for ref in refs]
+    reasons = {shas[position]: reason for position, reason in _store(cache, shas, batches)}
+    cache.compact()
+    return reasons
 
 
 class _Opened:
@@ -180,12 +248,21 @@ def _store(cache: VectorCache, shas: Sequence[str], batches: Iterable[_Batch]) -
 
 
 def _batches(
-    files: Sequence[Path], runtime: Runtime, backbone: Backbone, threads: int, max_pixels: int, progress: Report
+    files: Sequence[Path],
+    runtime: Runtime,
+    backbone: Backbone,
+    threads: int,
+    max_pixels: int,
+    progress: Report,
+    goes_on: Callable[[int], bool] = lambda start: True,
 ) -> Iterator[_Batch]:
     """Decode and infer on threads, a bounded number of batches ahead; results come in the order of the files.
 
     Each thread takes a batch from bytes to vectors by itself. Decoding releases the interpreter lock and so does
     inference, so the cores stay busy without one waiting for a particular other.
+
+    Args:
+        goes_on: whether to begin the batch that starts at this file; asked once for each, in order.
     """
     count = thread_count(threads)
 
@@ -205,14 +282,14 @@ def _batches(
         return _Batch(positions, vectors, failed)
 
     done = 0
-    for batch in _ordered(work, range(0, len(files), BATCH), count):
+    for batch in _ordered(work, itertools.takewhile(goes_on, range(0, len(files), BATCH)), count):
         yield batch
         done += len(batch.positions) + len(batch.failed)
         if progress:
             progress(Progress("embed images", done, len(files)))
 
 
-def _ordered(work: Callable[[int], _Batch], starts: Sequence[int], threads: int) -> Iterator[_Batch]:
+def _ordered(work: Callable[[int], _Batch], starts: Iterable[int], threads: int) -> Iterator[_Batch]:
     under_way: deque[Future[Any]] = deque()
     remaining = iter(starts)
     with ThreadPoolExecutor(threads, "embed") as executor:

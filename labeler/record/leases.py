@@ -34,11 +34,17 @@ class Held:
     expires_at: dt.datetime
 
 
+_HELD = (
+    select(Lease.proposal_id, Lease.expires_at)
+    .join(ProposalRow, ProposalRow.id == Lease.proposal_id)
+    .where(ProposalRow.round_id == bindparam("round"), Lease.annotator_id == bindparam("who"))
+)
+
+
 def held(session: Session, round_id: int, annotator_id: int, overlap: int) -> Held | None:
     """What the person has of the round; None when nothing of it waits for the person any more."""
-    query = select(Lease.proposal_id, Lease.expires_at).join(ProposalRow, ProposalRow.id == Lease.proposal_id)
-    query = query.where(ProposalRow.round_id == round_id, Lease.annotator_id == annotator_id)
-    mine = {row.proposal_id: row.expires_at for row in session.execute(query)}
+    rows = session.connection().execute(_HELD, {"round": round_id, "who": annotator_id})
+    mine = {row.proposal_id: row.expires_at for row in rows}
     if not mine:
         return None
     waiting = tuple(proposal for proposal in free(session, round_id, annotator_id, overlap) if proposal in mine)
@@ -72,6 +78,12 @@ def rounds_with_free(session: Session, annotator_id: int) -> set[int]:
     return set(session.connection().scalars(_WITH_FREE, {"who": annotator_id, "now": now()}))
 
 
+_THESE = Lease.proposal_id.in_(bindparam("these", expanding=True))
+_WITH_OTHERS = select(Lease.proposal_id).where(
+    _THESE, Lease.annotator_id != bindparam("who"), Lease.expires_at > bindparam("now")
+)
+
+
 def free(session: Session, round_id: int, annotator_id: int, overlap: int) -> list[int]:
     """Proposals of the round that may be handed to the person, in rank order."""
     waiting = _answerable(session, round_id, annotator_id, overlap)
@@ -80,26 +92,32 @@ def free(session: Session, round_id: int, annotator_id: int, overlap: int) -> li
     if overlap > 1:  # a voice that was given stays one, also when its lease has run out
         taken = _with_voices(session, round_id, waiting, annotator_id)
         return [proposal for proposal in waiting if taken[proposal] < overlap]
-    others = select(Lease.proposal_id).where(Lease.proposal_id.in_(waiting), Lease.annotator_id != annotator_id)
-    with_others = set(session.scalars(others.where(Lease.expires_at > now())))
+    given = {"these": waiting, "who": annotator_id, "now": now()}
+    with_others = set(session.connection().scalars(_WITH_OTHERS, given))
     return [proposal for proposal in waiting if proposal not in with_others]
+
+
+_RUN_OUT = delete(Lease).where(_THESE, Lease.annotator_id != bindparam("who"), Lease.expires_at <= bindparam("now"))
+_MINE = select(Lease.proposal_id).where(_THESE, Lease.annotator_id == bindparam("who"))
+_RENEW = update(Lease).where(_THESE, Lease.annotator_id == bindparam("who")).values(expires_at=bindparam("expires"))
 
 
 def take(session: Session, proposal_ids: Sequence[int], annotator_id: int, seconds: float) -> None:
     """Lease these proposals to the person, or renew; what has run out for others ends."""
     moment = now()
     expires = moment + dt.timedelta(seconds=seconds)
-    of_these = Lease.proposal_id.in_(proposal_ids)
-    session.execute(delete(Lease).where(of_these, Lease.annotator_id != annotator_id, Lease.expires_at <= moment))
-    session.execute(update(Lease).where(of_these, Lease.annotator_id == annotator_id).values(expires_at=expires))
-    mine = set(session.scalars(select(Lease.proposal_id).where(of_these, Lease.annotator_id == annotator_id)))
+    connection, given = session.connection(), {"these": list(proposal_ids), "who": annotator_id}
+    connection.execute(_RUN_OUT, {**given, "now": moment})
+    mine = set(connection.scalars(_MINE, given))
+    if mine:
+        connection.execute(_RENEW, {**given, "expires": expires})
     rows = [
         {"proposal_id": proposal, "annotator_id": annotator_id, "expires_at": expires}
         for proposal in proposal_ids
         if proposal not in mine
     ]
     if rows:
-        session.execute(insert(Lease), rows)
+        connection.execute(insert(Lease), rows)
 
 
 _WAITING = (

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, bindparam, func, inse
 from sqlalchemy.orm import Session, aliased
 
 from labeler.domain import (
+    OPEN_STATES,
     TRANSITIONS,
     UNFINISHED_STATES,
     Action,
@@ -134,13 +135,15 @@ def newest_decisions(
         query = query.where(DecisionRow.annotator_id == annotator_id)
     if up_to is not None:
         query = query.where(DecisionRow.id <= up_to)
+    query = query.order_by(DecisionRow.id.desc())
     found: list[DecisionRow] = []
     # Not two by two for a single one: after many undos the newest that counts lies far back.
-    for rows in session.scalars(query.order_by(DecisionRow.id.desc())).partitions(max(2 * limit, 100)):
+    page = max(2 * limit, 100)
+    rows = session.scalars(query.limit(page)).all()
+    while rows and len(found) < limit:
         in_force = decisions_in_force(session, sorted({row.image_id for row in rows}))
         found += [row for row in rows if in_force.get(row.image_id) is row]
-        if len(found) >= limit:
-            break
+        rows = session.scalars(query.where(DecisionRow.id < rows[-1].id).limit(page)).all() if len(rows) == page else []
     return found[:limit]
 
 
@@ -188,6 +191,18 @@ def rounds_in(session: Session, states: Sequence[RoundState]) -> list[Round]:
     """The rounds in one of the given states, oldest first."""
     values = [state.value for state in states]
     return list(session.scalars(select(Round).where(Round.state.in_(values)).order_by(Round.number)))
+
+
+_OPEN_ROUNDS = (
+    select(Round.id, Round.strategy)
+    .where(Round.state.in_([state.value for state in OPEN_STATES]), Round.number > bindparam("after"))
+    .order_by(Round.number)
+)
+
+
+def open_rounds(session: Session, *, after: int) -> list[tuple[int, str]]:
+    """Row and strategy of the rounds that wait for answers, oldest first; of those numbered above ``after``."""
+    return [(row.id, row.strategy) for row in session.connection().execute(_OPEN_ROUNDS, {"after": after})]
 
 
 _ROUND_BY_NUMBER = select(Round).where(Round.number == bindparam("number"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
-from labeler.domain import OPEN_STATES, Lane, Split
-from labeler.record import leases, queries
-from labeler.record.tables import DecisionRow, Image, ProposalRow, Ranking, RankingItem, Round
+from labeler.domain import OPEN_STATES, Lane, RoundState, Split
+from labeler.record import queries
+from labeler.record.tables import DecisionRow, Image, Lease, ProposalRow, Ranking, RankingItem, Round, now
 
 _NEWEST = select(Ranking).order_by(Ranking.id.desc()).limit(1)
 _LEARNED = select(Ranking.last_decision_id).order_by(Ranking.id.desc()).limit(1)
@@ -47,26 +48,58 @@ def length(session: Session, lane: Lane) -> int:
     return session.scalar(select(func.count()).select_from(RankingItem).where(RankingItem.lane == lane.value)) or 0
 
 
-def available(session: Session, lane: Lane, ranking: Ranking, limit: int) -> list[tuple[RankingItem, Image]]:
+@dataclass(frozen=True, slots=True)
+class Available:
+    """An image that may be put into a new round, with what the ranking says of it."""
+
+    image_id: int
+    path: str
+    probability: float | None
+    uncertainty: float | None
+    predicted: str | None
+    why: str
+
+
+_SINCE = select(DecisionRow.id).where(
+    DecisionRow.image_id == Image.id, DecisionRow.id > bindparam("last"), ~DecisionRow.opinion
+)
+_WITH_SOMEBODY = select(Lease.id).where(Lease.proposal_id == ProposalRow.id, Lease.expires_at > bindparam("now"))
+_TAKEN = (
+    select(ProposalRow.id)
+    .join(Round, Round.id == ProposalRow.round_id)
+    .where(ProposalRow.image_id == Image.id)
+    .where(
+        or_(
+            Round.state.in_([state.value for state in OPEN_STATES]),
+            and_(Round.state != RoundState.ABANDONED.value, _WITH_SOMEBODY.exists()),
+        )
+    )
+)
+_AVAILABLE = (
+    select(
+        Image.id,
+        Image.path,
+        RankingItem.probability,
+        RankingItem.uncertainty,
+        RankingItem.predicted,
+        RankingItem.why,
+    )
+    .join(Image, Image.id == RankingItem.image_id)
+    .where(RankingItem.lane == bindparam("lane"), Image.split == Split.UNLABELLED.value, ~Image.missing)
+    .where(~_SINCE.exists(), ~_TAKEN.exists())
+    .order_by(RankingItem.position)
+    .limit(bindparam("limit"))
+)
+
+
+def available(session: Session, lane: Lane, ranking: Ranking, limit: int) -> list[Available]:
     """The first images of a lane that may be put into a new round.
 
     Left out is what has a label by now, was decided since the ranking was made, waits in an open round, or is with
     somebody who took an answer back.
     """
-    since = select(DecisionRow.id).where(
-        DecisionRow.image_id == Image.id, DecisionRow.id > ranking.last_decision_id, ~DecisionRow.opinion
-    )
-    in_open_round = select(ProposalRow.id).join(Round, Round.id == ProposalRow.round_id)
-    in_open_round = in_open_round.where(
-        ProposalRow.image_id == Image.id, Round.state.in_([state.value for state in OPEN_STATES])
-    )
-    query = select(RankingItem, Image).join(Image, Image.id == RankingItem.image_id)
-    query = query.where(RankingItem.lane == lane.value, Image.split == Split.UNLABELLED.value, ~Image.missing)
-    query = query.where(~since.exists(), ~in_open_round.exists())
-    held = leases.leased_images(session)
-    if held:
-        query = query.where(Image.id.not_in(held))
-    return [(item, image) for item, image in session.execute(query.order_by(RankingItem.position).limit(limit))]
+    given = {"lane": lane.value, "last": ranking.last_decision_id, "now": now(), "limit": limit}
+    return [Available(*row) for row in session.connection().execute(_AVAILABLE, given)]
 
 
 def disputes(session: Session, limit: int) -> list[tuple[RankingItem, Image]]:
@@ -81,7 +114,7 @@ def disputes(session: Session, limit: int) -> list[tuple[RankingItem, Image]]:
     return [(item, image) for item, image in session.execute(query)]
 
 
-def open_round(session: Session, row: Round, items: Sequence[tuple[RankingItem, Image]]) -> Round:
+def open_round(session: Session, row: Round, items: Sequence[Available]) -> Round:
     """Put a new round of these images on record; its number is the next one."""
     last = queries.last_round(session)
     row.number = last.number + 1 if last is not None else 1
@@ -90,15 +123,15 @@ def open_round(session: Session, row: Round, items: Sequence[tuple[RankingItem, 
     rows = [
         {
             "round_id": row.id,
-            "image_id": image.id,
             "rank": rank,
+            "image_id": item.image_id,
+            "path": item.path,
             "probability": item.probability,
             "uncertainty": item.uncertainty,
             "predicted": item.predicted,
-            "path": image.path,
             "why": item.why,
         }
-        for rank, (item, image) in enumerate(items, start=1)
+        for rank, item in enumerate(items, start=1)
     ]
-    session.execute(insert(ProposalRow), rows)
+    session.connection().execute(insert(ProposalRow), rows)
     return row

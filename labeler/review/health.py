@@ -23,7 +23,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from labeler import logs, worker
+from labeler import heart, logs
 from labeler.version import __version__
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Examiner:
     def worker(self) -> Worker | None:
         if self.worker_pid is None:
             return None
-        return Worker(self.worker_pid() is not None, worker.heartbeat_s(self._workspace.paths))
+        return Worker(self.worker_pid() is not None, heart.heartbeat_s(self._workspace.paths))
 
     def _examined(self) -> Health:
         free, full = self._disks()

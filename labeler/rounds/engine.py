@@ -27,6 +27,7 @@ from labeler.record import images, jobs, leases, queries
 from labeler.record.jobs import JobView
 from labeler.record.store import Session, Store, sqlite_url
 from labeler.record.tables import Image, Round, SortRun
+from labeler.record.together import Together
 from labeler.rounds import (
     agreement,
     aside,
@@ -85,6 +86,7 @@ class Workspace:
         self.paths = paths
         self.settings = settings
         self.store = store
+        self._together = Together(store)
         self.progress = progress
         #: Called after answers are on record instead of moving their files at once: the page's server has a thread
         #: for it, so that nobody waits for a disk. The journal makes it safe: a move is replayed until it is done.
@@ -240,8 +242,7 @@ class Workspace:
     def _record(
         self, annotator: str, kind: str, answers: Sequence[Answer], number: int | None, *, admin: bool = True
     ) -> list[Receipt]:
-        with self.store.write() as session:
-            receipts = self._written(session, annotator, kind, answers, number, admin)
+        receipts = self._together.write(lambda session: self._written(session, annotator, kind, answers, number, admin))
         if self.move_later is not None:
             self.move_later()
         else:
@@ -315,16 +316,16 @@ class Workspace:
     def run_round_job(self) -> str:
         """What the worker does: finish decided rounds, learn, renew the ranking; returns a line for the page."""
         self.resume()
-        made = ranking.renew(self.learner)
+        made, left = ranking.renew(self.learner)
         with self.store.write() as session:  # what was answered meanwhile may be worth another one
             newest = queries.last_decision_id(session)
-            if newest - made.last_decision_id >= (self.settings.retrain_after or self.settings.k):
+            if left or newest - made.last_decision_id >= (self.settings.retrain_after or self.settings.k):
                 jobs.queue(session, handout.REFRESH_JOB)
         tuning.ask_if_due(self.learner)
         versions.prune_when_many(self.store, self.paths, keep=MODELS_KEPT)
         if not made.pool:
             return "the pool is empty: every image has its label"
-        return f"{made.pool} images ranked by {made.strategy}"
+        return f"{made.pool} images ranked by {made.strategy}" + (f", {left} are still to come" if left else "")
 
     def run_finetune_job(self) -> str:
         """What the second worker does: try to refresh the backbone; returns a line for the page."""

@@ -11,11 +11,12 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labeler.domain import OPEN_STATES, JobState, Lane, RoundState
+from labeler.domain import JobState, Lane, RoundState
 from labeler.record import accounts, jobs, leases, queries, rankings
 from labeler.record.leases import Held
+from labeler.record.rankings import Available
 from labeler.record.store import Session, Store
-from labeler.record.tables import Image, Ranking, RankingItem, Round, now
+from labeler.record.tables import Ranking, Round, now
 from labeler.settings import Settings
 from labeler.version import __version__
 
@@ -67,15 +68,17 @@ class Asked:
 def hand_out(store: Store, settings: Settings, asked: Asked) -> Handed:
     """Give a person a batch, the same one again until all of it is answered."""
     with store.read() as session:
+        too_long = leases.any_too_long(session, settings.lease_s)
         handed = _held(session, settings, asked)
-        if handed is None:
+        if handed is None and not too_long:
             nothing = _nothing(session, settings, asked)
             if nothing is not None:
                 return nothing
     if handed is not None and handed.held is not None and _lasts(handed.held, settings):
         return handed
     with store.write() as session:
-        leases.shorten(session, settings.lease_s)
+        if too_long:
+            leases.shorten(session, settings.lease_s)
         handed = (
             _held(session, settings, asked) or _left_over(session, settings, asked) or _new(session, settings, asked)
         )
@@ -92,22 +95,24 @@ def _lasts(held: Held, settings: Settings) -> bool:
 def _held(session: Session, settings: Settings, asked: Asked) -> Handed | None:
     """The oldest open round of which something waits for this person."""
     known = leases.rounds_of(session, asked.annotator_id)
-    for row in (row for row in _open_rounds(session, asked) if row.id in known):
-        held = leases.held(session, row.id, asked.annotator_id, settings.overlap)
-        if held is not None:
-            return Handed(row.id, held)
+    for round_id in _open_rounds(session, asked) if known else ():
+        if round_id in known:
+            held = leases.held(session, round_id, asked.annotator_id, settings.overlap)
+            if held is not None:
+                return Handed(round_id, held)
     return None
 
 
 def _left_over(session: Session, settings: Settings, asked: Asked) -> Handed | None:
     """Images of an open round that nobody has, or with an overlap not enough people."""
     partly = leases.rounds_with_free(session, asked.annotator_id) if settings.overlap == 1 else None
-    for row in _open_rounds(session, asked):
-        if partly is not None and row.id not in partly:
-            continue
-        free = leases.free(session, row.id, asked.annotator_id, settings.overlap)
-        if free:
-            return Handed(row.id, Held(frozenset(free), tuple(free), now()))
+    if partly is not None and not partly:
+        return None
+    for round_id in _open_rounds(session, asked):
+        if partly is None or round_id in partly:
+            free = leases.free(session, round_id, asked.annotator_id, settings.overlap)
+            if free:
+                return Handed(round_id, Held(frozenset(free), tuple(free), now()))
     return None
 
 
@@ -120,19 +125,23 @@ class _Plan:
     """
 
     ranking: Ranking | None = None
-    items: Sequence[tuple[RankingItem, Image]] = ()
+    items: Sequence[Available] = ()
     ask: bool = False
     waits: bool = False
 
 
-def _plan(session: Session, settings: Settings, asked: Asked) -> _Plan:
-    """By reading alone."""
+def _plan(session: Session, settings: Settings, asked: Asked, most: int | None = None) -> _Plan:
+    """By reading alone.
+
+    Args:
+        most: look for no more images than that: whether there is one is quick to say.
+    """
     ranking = rankings.newest(session)
     if ranking is None or not _fits(ranking, settings):
         return _Plan(ask=True, waits=True)
     if asked.lane is Lane.MAIN and not asked.at_once and waits_for_model(session, settings, ranking, asked):
         return _Plan(waits=True)
-    items = _choose(session, settings, asked.lane, ranking)
+    items = _choose(session, settings, asked.lane, ranking, most)
     if items or asked.lane is not Lane.MAIN:
         return _Plan(ranking, items)
     # A new order may hold what this one does not: it was made for fewer people, or they have got through it.
@@ -146,9 +155,9 @@ def _nothing(session: Session, settings: Settings, asked: Asked) -> Handed | Non
 
     Who has nothing asks again and again, and whoever answers waits for whoever writes.
     """
-    if leases.any_too_long(session, settings.lease_s) or _left_over(session, settings, asked) is not None:
+    if _left_over(session, settings, asked) is not None:
         return None
-    plan = _plan(session, settings, asked)
+    plan = _plan(session, settings, asked, most=1)
     if plan.items:
         return None
     if not plan.ask:
@@ -214,13 +223,15 @@ def waits_for_model(session: Session, settings: Settings, ranking: Ranking, aske
     return since is not None and now() - since <= dt.timedelta(seconds=settings.patience_s)
 
 
-def _choose(session: Session, settings: Settings, lane: Lane, ranking: Ranking) -> list[tuple[RankingItem, Image]]:
+def _choose(
+    session: Session, settings: Settings, lane: Lane, ranking: Ranking, most: int | None
+) -> Sequence[Available]:
     if lane is Lane.MAIN:
-        return rankings.available(session, lane, ranking, settings.k)
-    ahead = rankings.available(session, lane, ranking, 10 * settings.grid)
-    by_class: dict[str, list[tuple[RankingItem, Image]]] = {}
-    for item, image in ahead:
-        by_class.setdefault(item.predicted or "", []).append((item, image))
+        return rankings.available(session, lane, ranking, most or settings.k)
+    ahead = rankings.available(session, lane, ranking, most or 10 * settings.grid)
+    by_class: dict[str, list[Available]] = {}
+    for item in ahead:
+        by_class.setdefault(item.predicted or "", []).append(item)
     # A page holds one class; the one with most to show, so that pages are full as long as they can be.
     return max(by_class.values(), key=len)[: settings.grid] if by_class else []
 
@@ -243,9 +254,10 @@ def _round(settings: Settings, lane: Lane, ranking: Ranking, k: int) -> Round:
     )
 
 
-def _open_rounds(session: Session, asked: Asked) -> list[Round]:
-    rows = [row for row in queries.rounds_in(session, OPEN_STATES) if row.number > (asked.after or 0)]
-    return [row for row in rows if (row.strategy == GRID) == (asked.lane is Lane.GRID)]
+def _open_rounds(session: Session, asked: Asked) -> list[int]:
+    """The open rounds of that lane, oldest first."""
+    rows = queries.open_rounds(session, after=asked.after or 0)
+    return [round_id for round_id, strategy in rows if (strategy == GRID) == (asked.lane is Lane.GRID)]
 
 
 def ask_if_due(session: Session, settings: Settings, newest_decision: int, *, round_is_over: bool) -> None:

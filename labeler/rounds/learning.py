@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,18 @@ class Material:
         return np.flatnonzero(self.y < 0 if self.filed is None else (self.y < 0) & ~self.filed)
 
 
+class _Embedding(TypedDict):
+    """How images become vectors here, whichever they are."""
+
+    root: Path
+    vectors: Path
+    compiled: Path
+    backbone: backbones.Backbone
+    threads: int
+    max_pixels: int
+    progress: Report
+
+
 class Learner:
     """The learning half of a workspace; holds no state but what it has read from disk."""
 
@@ -65,6 +78,8 @@ class Learner:
         self.store, self.paths, self.settings, self.progress = store, paths, settings, progress
         #: Version, images and classes of the last fit: the rows of its held-out predictions.
         self.fitted: tuple[int, Sequence[ImageRef], npt.NDArray[np.int64]] | None = None
+        #: The backbone for which images of the pool without a vector are passed over; "" for none: see `at_hand`.
+        self._at_hand = ""
 
     @cached_property
     def configured(self) -> backbones.Backbone:
@@ -97,18 +112,12 @@ class Learner:
         backbone = backbone or self.backbone
         with self.store.read() as session:
             found = {split: images.refs(session, split) for split in splits}
+        if backbone.key == self._at_hand and Split.UNLABELLED in found:
+            pool = found[Split.UNLABELLED]
+            found[Split.UNLABELLED] = service.with_vectors(pool, vectors=self.paths.vectors, backbone=backbone)
         refs = sorted((ref for refs in found.values() for ref in refs), key=lambda ref: ref.sha256)
         filed = {ref.sha256 for ref in found.get(Split.SORTED, ())}
-        made = service.embed(
-            refs,
-            root=self.paths.root,
-            vectors=self.paths.vectors,
-            compiled=self.paths.compiled,
-            backbone=backbone,
-            threads=self.settings.threads,
-            max_pixels=self.settings.max_pixels,
-            progress=self.progress,
-        )
+        made = service.embed(refs, **self._embedding(backbone))
         kept = [refs[index] for index in made.kept]
         numbers = {name: number for number, name in enumerate(self.settings.classes)}
         y = np.array([numbers.get(ref.label or "", -1) for ref in kept], dtype=np.int64)
@@ -121,6 +130,40 @@ class Learner:
     def everything(self, *, backbone: backbones.Backbone | None = None) -> Material:
         """What a model is made from: the pool, the labelled images, and those the model has sorted."""
         return self.material(Split.UNLABELLED, Split.TRAIN, Split.SORTED, backbone=backbone)
+
+    @contextlib.contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Within the block the pool is what has vectors by now; see :meth:`embed_ahead`.
+
+        People who label need an order soon, not one of everything. Images with a label are always there, and so is
+        everything for a network that is trained within the block.
+        """
+        self._at_hand = self.backbone.key
+        try:
+            yield
+        finally:
+            self._at_hand = ""
+
+    def embed_ahead(self, seconds: float, at_least: int) -> int:
+        """Make vectors of the pool for some time; returns how many images were left for another.
+
+        Args:
+            seconds: for how long, once there are vectors of ``at_least`` images.
+        """
+        with self.store.read() as session:
+            pool = images.refs(session, Split.UNLABELLED)
+        return service.embed_some(pool, seconds=seconds, at_least=at_least, **self._embedding(self.backbone))
+
+    def _embedding(self, backbone: backbones.Backbone) -> _Embedding:
+        return {
+            "root": self.paths.root,
+            "vectors": self.paths.vectors,
+            "compiled": self.paths.compiled,
+            "backbone": backbone,
+            "threads": self.settings.threads,
+            "max_pixels": self.settings.max_pixels,
+            "progress": self.progress,
+        }
 
     def fitting(self, material: Material | None, version: ModelVersion) -> Material:
         """Pool and training images as the version sees them: ``material`` where its vectors are the right ones."""

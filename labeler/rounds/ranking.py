@@ -25,17 +25,31 @@ from labeler.rounds.order import Order, Timing, candidates, derived, ordered, po
 #: Batches chosen with the strategy's full care, for people who work side by side. The rest goes by uncertainty.
 BATCHES = 2
 MISTAKES = 200
+#: Vectors are made for so long before the pool is ranked, once there are of so many images: enough that the first
+#: batches are chosen from a fair sample of a pool of any size.
+EMBED_S, FIRST = 5.0, 2_000
 HISTOGRAM_BINS = 20
 
 Row = dict[str, Any]
 
 
-def renew(learner: Learner) -> Ranking:
+def renew(learner: Learner) -> tuple[Ranking, int]:
     """Finish the decided rounds, train if anything is new, and swap in a new ranking.
+
+    Of a pool that has just grown by thousands only what has vectors is ranked: people go on with that, and each
+    further ranking takes in more.
+
+    Returns:
+        The ranking, and how many images of the pool wait for their vectors.
 
     Raises:
         LabelerError: a file could not be moved or read; everything decided is kept.
     """
+    with learner.at_hand():
+        return _renew(learner)
+
+
+def _renew(learner: Learner) -> tuple[Ranking, int]:
     timing = Timing()
     finished = loop.finish_decided(learner)
     with timing.step("scan"):
@@ -46,6 +60,7 @@ def renew(learner: Learner) -> Ranking:
         previous = rankings.newest(session)
         people = accounts.count(session)
     with timing.step("embed"):
+        left = learner.embed_ahead(EMBED_S, FIRST)
         material = learner.everything()
     with timing.step("fit"):
         version, model = _model(learner, material, last_decision, trained=bool(finished))
@@ -79,7 +94,7 @@ def renew(learner: Learner) -> Ranking:
     with learner.store.write() as session:
         _swap(session, ranking, lanes)
     faults.point("ranking.swapped")
-    return ranking
+    return ranking, left
 
 
 def _swap(session: Session, ranking: Ranking, lanes: dict[Lane, list[Row]]) -> None:

@@ -51,10 +51,10 @@ from sqlalchemy import func, select
 
 from labeler import workspace as workspaces
 from labeler.domain import Split
+from labeler.heart import NICENESS
 from labeler.record.tables import DecisionRow
 from labeler.rounds import Workspace
 from labeler.version import __version__
-from labeler.worker import NICENESS
 from tests.bench.clients import (
     Client,
     Person,

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from labeler import logs, worker
+from labeler import heart, logs
 from labeler.domain import RecordError, SettingError
 from labeler.record import accounts
 from labeler.review import health, openings, watching
@@ -71,7 +71,7 @@ def figures(answer: Any) -> dict[str, float]:
 
 
 def test_a_healthy_server_says_so(visitor: Client, workspace: Workspace) -> None:
-    worker.Heart(workspace.paths).beat()
+    heart.Heart(workspace.paths).beat()
     answer = visitor(pid=os.getpid()).get("/healthz")
     document = answer.json()
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
@@ -90,9 +90,9 @@ def test_a_stranger_is_told_the_status_alone(visitor: Client) -> None:
 
 
 def test_a_worker_that_is_gone_is_told_and_fails_nothing(visitor: Client, workspace: Workspace) -> None:
-    heart = worker.Heart(workspace.paths)
-    heart.beat()
-    os.utime(workspace.paths.db / worker._HEARTBEAT, (time.time() - 500, time.time() - 500))
+    beats = heart.Heart(workspace.paths)
+    beats.beat()
+    os.utime(workspace.paths.db / heart._HEARTBEAT, (time.time() - 500, time.time() - 500))
     answer = visitor(pid=None).get("/healthz")
     assert answer.status_code == 200
     assert not answer.json()["worker"]["alive"]
@@ -261,7 +261,7 @@ def test_a_token_that_is_none_is_one_clear_line(workspace: Workspace, content: s
 
 
 def test_the_metrics_tell_how_server_worker_and_record_stand(visitor: Client, workspace: Workspace) -> None:
-    worker.Heart(workspace.paths).beat()
+    heart.Heart(workspace.paths).beat()
     client = visitor(pid=os.getpid())
     workspace.request_round()
     client.get("/api/status")
@@ -469,17 +469,3 @@ def test_what_takes_too_long_at_the_end_is_refused_in_words() -> None:
     assert start["status"] == 503
     assert b"stopping" in body["body"]
     assert any(name == b"x-request-id" for name, _ in start["headers"])
-
-
-def test_the_heart_beats_once_a_second_at_most(workspace: Workspace) -> None:
-    assert worker.heartbeat_s(workspace.paths) is None
-    heart = worker.Heart(workspace.paths)
-    heart.beat()
-    file = workspace.paths.db / worker._HEARTBEAT
-    os.utime(file, (0, 0))
-    heart.beat()
-    assert file.stat().st_mtime == 0
-    worker.Heart(workspace.paths).beat()
-    found = worker.heartbeat_s(workspace.paths)
-    assert found is not None
-    assert found < 60

@@ -153,7 +153,7 @@ def test_going_back_is_one_call_and_the_next_ranking_is_by_that_version(two: Wor
 def test_what_is_on_record_already_does_not_undo_it(two: Workspace, truth: Path) -> None:
     """The worker's next ranking trains nothing; new labels do."""
     versions.use(two.store, two.paths, two.settings, "m0001")
-    made = ranking.renew(two.learner)
+    made, _ = ranking.renew(two.learner)
     assert in_use(two) == "m0001"
     with two.store.read() as session:
         assert made.model_version_id == versions.named(session, "m0001").id
