@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# As the command line does, before numpy comes: threads that wait for one another while others use the cores only turn
+# in circles.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from tests.sharing import childless
 from tests.workspaces import build_once, built, compiled, fresh, opened, truth
@@ -62,6 +67,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, path in enumerate(DEAREST) if item.nodeid.startswith(path)), len(DEAREST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected by now stays: the collector need not go through all of it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)  # of 700: the tests make many objects, and few that only the collector frees
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -117,7 +117,7 @@ def test_the_client_of_the_readme_answers_a_batch(tmp_path: Path, built: Path) -
         ws.round()
     client = re.search(r"```python\n(import json, uuid\n.*?)```", README, flags=re.DOTALL)
     assert client is not None
-    server = Server(tmp_path / "w").start()
+    server = Server(tmp_path / "w", cold=True).start()
     try:
         program = client[1].replace("http://127.0.0.1:7860", server.url.rstrip("/"))
         assert program != client[1]

@@ -62,7 +62,7 @@ def _points(pool: Pool, k: int, rng: np.random.Generator) -> tuple[Indices, Floa
     """Rows of the pool, and these and every labelled image in principal components of the pool."""
     rows = drawn_by_id(pool, max(SAMPLE, SAMPLE_PER_CHOICE * k), rng)
     labelled = pool.labelled_vectors[labelled_order(pool)]
-    points, covered = principal_components(pool.vectors[rows], PCA_DIMENSIONS, rng, also=labelled)
+    points, covered = principal_components(pool.vectors, PCA_DIMENSIONS, rng, also=labelled, rows=rows)
     return rows, points, covered
 
 

@@ -22,13 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.domain import InvalidScores
+from labeler.rank.threads import in_chunks
 
 FloatArray = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
-# 64 rows of 3104 float32 numbers are 0.8 MB: the temporaries of one block stay in the processor's cache.
+# 64 rows of 3104 float32 numbers are 0.8 MB: what one block is worked on in stays in the processor's cache.
 BLOCK_ROWS = 64
 _HALF_INFINITY = 0x7C00
 _OFFSETS = np.float32(2.0**112)
+_UNIT_OF_BITS = 2.0**-56  # what the root of 1 is where the offsets are left out
 ROOTED, PLAIN = "rooted", "plain"
 # Below this length a vector is rounding error around zero; dividing by it would blow noise up to unit length.
 _SMALLEST_NORM = 1e-6
@@ -68,12 +71,12 @@ class FeatureMap:
         """
         bounds = _bounds(parts)
         start = bounds[-1][1]
-        _check(raw, start)
+        raw = _checked(raw, start)
         if len(raw) == 0:
             raise InvalidScores("no vectors to fit the feature recipe on", "put images into the pool first")
         total = np.zeros(start, dtype=np.float64)
-        for rows in blocks(len(raw)):
-            total += _rooted(raw[rows]).sum(axis=0, dtype=np.float64)
+        for part in in_chunks(len(raw), lambda rows: _sum_of_roots(raw[rows])):
+            total += part
         mean = (total / len(raw)).astype(np.float32)
         if not np.isfinite(mean).all():
             raise InvalidScores(
@@ -99,38 +102,93 @@ class FeatureMap:
         Raises:
             InvalidScores: the shape does not fit, or a value is NaN or infinite.
         """
-        _check(raw, self.dimension)
+        raw = _checked(raw, self.dimension)
         out = np.empty((len(raw), self.dimension), dtype=np.float32)
-        for rows in blocks(len(raw)):
-            self._transform_block(raw[rows], out[rows])
+
+        def work(chunk: slice) -> None:
+            for rows in blocks(chunk.stop, start=chunk.start):
+                self._transform_block(raw[rows], out[rows])
+
+        for _ in in_chunks(len(raw), work):
+            pass
         return out
 
-    def iterate(self, raw: npt.NDArray[np.floating]) -> Iterator[tuple[slice, FloatArray]]:
-        """Like :meth:`transform`, block after block: (rows, float32 (n, D)); for pools that exceed the memory.
+    def project(
+        self, raw: npt.NDArray[np.floating], weights: FloatArray, rows: slice | npt.NDArray[np.int64] = slice(None)
+    ) -> Float64:
+        """What ``transform(raw[rows]) @ weights`` is, without ever holding more vectors than a block.
 
-        The array is re-used by the next block: a caller who keeps it must copy it.
+        A part's length divides its product, which is a few numbers a row, and not its hundreds of columns.
+
+        Args:
+            raw: (N, D) float16 or float32, may be memory-mapped; not modified. Works on one thread: who has many rows
+                deals them out, see :func:`labeler.rank.threads.in_chunks`.
+            weights: (D, c).
+            rows: n of them.
+
+        Returns:
+            float64 (n, c).
+
+        Raises:
+            InvalidScores: the shape does not fit, or a value is NaN or infinite.
         """
-        _check(raw, self.dimension)
-        out = np.empty((min(len(raw), BLOCK_ROWS), self.dimension), dtype=np.float32)
-        for rows in blocks(len(raw)):
-            block = out[: rows.stop - rows.start]
-            self._transform_block(raw[rows], block)
-            yield rows, block
+        raw = _checked(raw, self.dimension)
+        if isinstance(rows, slice):
+            raw = raw[rows]
+        n = len(raw) if isinstance(rows, slice) else len(rows)
+        out = np.zeros((n, weights.shape[1]), dtype=np.float64)
+        space = np.empty((min(n, BLOCK_ROWS), self.dimension), dtype=np.float32)
+        gathered = np.empty(space.shape, raw.dtype)
+        for here in blocks(n):
+            block, copied = space[: here.stop - here.start], gathered[: here.stop - here.start]
+            # Rows one by one go into the same memory every time: fresh memory would cost as much as the arithmetic.
+            seen = raw[here] if isinstance(rows, slice) else np.take(raw, rows[here], 0, out=copied, mode="clip")
+            unit = self._centre(seen, block)
+            for start, stop, weight in self.parts:
+                part = block[:, start:stop]
+                # One product of each row with itself: what einsum gives, three times as fast. The unit cancels out.
+                scale = self._scale(np.vecdot(part, part), weight, unit)
+                out[here] += (part @ weights[start:stop]).astype(np.float64) * scale[:, None]
+        return out
 
     def _transform_block(self, raw: npt.NDArray[np.floating], out: FloatArray) -> None:
         if self.recipe == PLAIN:
             out[:] = raw
             return
-        out[:] = _rooted(raw)
+        _root(raw, out)
         out -= self.mean
         for start, stop, weight in self.parts:
             part = out[:, start:stop]
-            norm = np.sqrt(np.einsum("ij,ij->i", part, part))
-            if not np.isfinite(norm).all():
-                raise InvalidScores(
-                    "the backbone's vectors hold NaN or infinity", "remove db/cache/vectors and embed again"
-                )
-            part *= (weight / np.maximum(norm, _SMALLEST_NORM))[:, None]
+            part *= self._scale(np.einsum("ij,ij->i", part, part), weight)[:, None]
+
+    def _centre(self, raw: npt.NDArray[np.floating], out: FloatArray) -> float:
+        """Steps 1 and 2 of the recipe, in whatever unit costs least; what one is in that unit."""
+        if self.recipe == PLAIN:
+            out[:] = raw
+            return 1.0
+        if not _plain_halves(raw):
+            _root(raw, out)
+            out -= self.mean
+            return 1.0
+        _move_bits(raw, out)
+        np.sqrt(out, out=out)
+        out -= self._mean_of_bits
+        return _UNIT_OF_BITS
+
+    def _scale(self, squared: FloatArray, weight: float, unit: float = 1.0) -> FloatArray:
+        """Steps 3 and 4: what the rows of a part are to be multiplied by, from their squared lengths; float32 (n,)."""
+        if self.recipe == PLAIN:
+            return np.ones(len(squared), dtype=np.float32)
+        norm = np.sqrt(squared)
+        if not np.isfinite(norm).all():
+            raise InvalidScores(
+                "the backbone's vectors hold NaN or infinity", "remove db/cache/vectors and embed again"
+            )
+        return np.divide(weight, np.maximum(norm, np.float32(_SMALLEST_NORM * unit)), dtype=np.float32)
+
+    @property
+    def _mean_of_bits(self) -> FloatArray:
+        return self.mean * np.float32(_UNIT_OF_BITS)
 
 
 def _bounds(parts: Sequence[tuple[int, float]]) -> tuple[tuple[int, int, float], ...]:
@@ -141,39 +199,54 @@ def _bounds(parts: Sequence[tuple[int, float]]) -> tuple[tuple[int, int, float],
     return tuple(bounds)
 
 
-def blocks(n: int, rows: int = BLOCK_ROWS) -> Iterator[slice]:
-    """Consecutive slices that cover ``range(n)``."""
-    for start in range(0, n, rows):
-        yield slice(start, min(start + rows, n))
+def blocks(n: int, rows: int = BLOCK_ROWS, *, start: int = 0) -> Iterator[slice]:
+    """Consecutive slices that cover ``range(start, n)``."""
+    for first in range(start, n, rows):
+        yield slice(first, min(first + rows, n))
 
 
-def _rooted(raw: npt.NDArray[np.floating]) -> FloatArray:
-    if raw.dtype == np.float16:
-        bits = raw.view(np.uint16)
-        if int(bits.max(initial=0)) < _HALF_INFINITY:  # no sign, no NaN: what averages of ReLU are
-            return np.sqrt(_widened(bits))
-    # NaN must survive the clipping to be noticed: np.maximum hands it on, np.fmax would hide it.
-    rooted: FloatArray = np.maximum(raw, 0, dtype=np.float32)
-    np.sqrt(rooted, out=rooted)
-    return rooted
+def _sum_of_roots(raw: npt.NDArray[np.floating]) -> Float64:
+    """The rooted activations of all rows, added up: float64 (D,)."""
+    total = np.zeros(raw.shape[1], dtype=np.float64)
+    space = np.empty((min(len(raw), BLOCK_ROWS), raw.shape[1]), dtype=np.float32)
+    for rows in blocks(len(raw)):
+        block = space[: rows.stop - rows.start]
+        _root(raw[rows], block)
+        total += block.sum(axis=0, dtype=np.float64)
+    return total
 
 
-def _widened(bits: npt.NDArray[np.uint16]) -> FloatArray:
-    """Non-negative float16 numbers, as bits, in float32: exactly, and four times as fast as numpy converts them.
+def _root(raw: npt.NDArray[np.floating], out: FloatArray) -> None:
+    """The root of what is not negative, written to ``out`` (n, D)."""
+    if _plain_halves(raw):
+        _move_bits(raw, out)
+        out *= _OFFSETS
+    else:
+        # NaN must survive the clipping to be noticed: np.maximum hands it on, np.fmax would hide it.
+        np.maximum(raw, 0, out=out, dtype=np.float32)
+    np.sqrt(out, out=out)
+
+
+def _plain_halves(raw: npt.NDArray[np.floating]) -> bool:
+    """Whether these are float16 without a sign, infinity or NaN: what averages of ReLU are."""
+    return raw.dtype == np.float16 and int(raw.view(np.uint16).max(initial=0)) < _HALF_INFINITY
+
+
+def _move_bits(raw: npt.NDArray[np.floating], out: FloatArray) -> None:
+    """Non-negative float16 numbers in float32, divided by 2^112: exactly, and ten times as fast as numpy converts them.
 
     Exponent and fraction are moved to where float32 has them; what is left is the difference of the two exponents'
     offsets, a power of two.
     """
-    moved = bits.astype(np.int32)
+    moved = out.view(np.int32)
+    moved[:] = raw.view(np.uint16)
     np.left_shift(moved, 13, out=moved)
-    wide: FloatArray = moved.view(np.float32)
-    wide *= _OFFSETS
-    return wide
 
 
-def _check(raw: npt.NDArray[np.floating], dimension: int) -> None:
+def _checked(raw: npt.NDArray[np.floating], dimension: int) -> npt.NDArray[np.floating]:
     if raw.ndim != 2 or raw.shape[1] != dimension:
         raise InvalidScores(
             f"vectors of shape {raw.shape} where (N, {dimension}) was expected",
             "the vectors were made by another backbone or layer choice: embed again",
         )
+    return np.asarray(raw)  # of a memory-mapped array a plain view, which is cut into blocks without its overhead

@@ -20,6 +20,7 @@ from labeler.domain import InvalidScores, LabelerError, NotTrainable
 from labeler.rank import calibration, logistic
 from labeler.rank.features import ROOTED, FeatureMap, blocks
 from labeler.rank.readout import Readout
+from labeler.rank.threads import in_chunks
 
 FloatArray = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -117,12 +118,29 @@ class Head:
         if X.ndim != 2 or X.shape[1] != self.dimension:
             raise InvalidScores(f"vectors of shape {X.shape} for a head of {self.dimension} dimensions", "train again")
         out = np.empty((len(X), self.n_classes), dtype=np.float64)
-        for rows in blocks(len(X)):  # those of the recipe: what an image gets does not depend on who asks
-            logits = (X[rows] @ self.weights).astype(np.float64) + self.bias
-            out[rows] = _spread(logistic.probabilities(logits / self.temperature), self.present, self.n_classes)
-        if not np.isfinite(out).all():
-            raise InvalidScores("the model's probabilities hold NaN or infinity", "train again")
+
+        def work(chunk: slice) -> None:
+            part = X[chunk]
+            products = np.empty((len(part), len(self.bias)), dtype=np.float64)
+            for rows in blocks(len(part)):  # those of the recipe: what an image gets does not depend on who asks
+                products[rows] = part[rows] @ self.weights
+            out[chunk] = self.said_of(products)
+
+        for _ in in_chunks(len(X), work):
+            pass
         return out
+
+    def said_of(self, products: Float64) -> Float64:
+        """Calibrated class probabilities (N, n_classes) of what the vectors and the weights multiply to (N, c).
+
+        Raises:
+            InvalidScores: NaN or infinity.
+        """
+        logits = (products + self.bias) / self.temperature
+        said = _spread(logistic.probabilities(logits), self.present, self.n_classes)
+        if not np.isfinite(said).all():
+            raise InvalidScores("the model's probabilities hold NaN or infinity", "train again")
+        return said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,11 +199,28 @@ class QuickModel:
         head = Head.fit(seen, y[labelled], n_classes=len(classes), C=C, seed=seed, pool=pool)
         return cls(features, head, tuple(classes), backbone_key)
 
-    def predict_proba(self, raw: npt.NDArray[np.floating]) -> Float64:
-        """Class probabilities of activations (N, D), float16 or float32, maybe memory-mapped; float64 (N, classes)."""
-        out = np.empty((len(raw), len(self.classes)), dtype=np.float64)
-        for rows, vectors in self.features.iterate(raw):
-            out[rows] = self.predict_vectors(vectors, raw[rows])
+    def predict_proba(self, raw: npt.NDArray[np.floating], rows: npt.NDArray[np.int64] | None = None) -> Float64:
+        """Class probabilities of activations.
+
+        Args:
+            raw: (N, D) float16 or float32, maybe memory-mapped.
+            rows: (n,) those of interest, None for all; nothing is copied but a block at a time.
+
+        Returns:
+            float64 (n, classes).
+
+        Raises:
+            InvalidScores: the shape does not fit, or a value is NaN or infinite.
+        """
+        out = np.empty((len(raw) if rows is None else len(rows), len(self.classes)), dtype=np.float64)
+
+        def work(chunk: slice) -> None:
+            which = chunk if rows is None else rows[chunk]
+            said = self.head.said_of(self.features.project(raw, self.head.weights, which))
+            out[chunk] = said if self.readout is None else self.readout.blend(said, raw[which])
+
+        for _ in in_chunks(len(out), work):
+            pass
         return out
 
     def predict_vectors(self, vectors: npt.NDArray[np.floating], raw: npt.NDArray[np.floating]) -> Float64:

@@ -32,7 +32,7 @@ def _weighted_k_means(pool: Pool, k: int, rng: np.random.Generator) -> Choice:
     """
     uncertain = utilities(pool)
     candidates = most_useful(uncertain, pool.ids, max(CANDIDATES, CANDIDATES_PER_CHOICE * k))
-    points, _ = principal_components(pool.vectors[candidates], PCA_DIMENSIONS, rng)
+    points, _ = principal_components(pool.vectors, PCA_DIMENSIONS, rng, rows=candidates)
     # One start: its cost is within 0.3 % of the best of three on 3,991 faces, for a third of the time of every round.
     chosen = candidates[representatives(points, k, rng, weights=uncertain[candidates], restarts=1)]
     return Choice(chosen[np.lexsort((pool.ids[chosen], -uncertain[chosen]))], ("diverse",) * k)
@@ -49,5 +49,5 @@ def medoids(pool: Pool, k: int, rng: np.random.Generator, without: Indices | Non
     """
     rows = drawn_by_id(pool, max(COLD_START_SAMPLE, CANDIDATES_PER_CHOICE * k), rng, without)
     anchors = pool.labelled_vectors[labelled_order(pool)[:LABELLED_ANCHORS]]
-    points, fixed = principal_components(pool.vectors[rows], PCA_DIMENSIONS, rng, also=anchors)
+    points, fixed = principal_components(pool.vectors, PCA_DIMENSIONS, rng, also=anchors, rows=rows)
     return rows[representatives(points, k, rng, fixed=fixed)]

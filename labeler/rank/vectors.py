@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.rank.features import FeatureMap
+from labeler.rank.threads import in_chunks
 
 FloatArray = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -27,6 +28,35 @@ class Vectors(Protocol):
     def __getitem__(self, rows: Indices, /) -> FloatArray:
         """Float32 (len(rows), D), a copy of these rows."""
         ...
+
+
+def projected(vectors: Vectors, rows: Indices, directions: FloatArray) -> FloatArray:
+    """``vectors[rows] @ directions`` in chunks: of vectors that are made on demand none is ever there whole.
+
+    Args:
+        rows: int64 (n,).
+        directions: (D, d).
+
+    Returns:
+        float32 (n, d).
+
+    Raises:
+        InvalidScores: a value is NaN or infinite, where the vectors are made on demand.
+    """
+    while isinstance(vectors, Part):
+        rows = vectors.rows[rows]
+        vectors = vectors.source
+    out = np.empty((len(rows), directions.shape[1]), dtype=np.float32)
+
+    def work(chunk: slice) -> None:
+        if isinstance(vectors, Transformed):
+            out[chunk] = vectors.features.project(vectors.raw, directions, rows[chunk])
+        else:
+            np.matmul(vectors[rows[chunk]], directions, out=out[chunk])
+
+    for _ in in_chunks(len(rows), work):
+        pass
+    return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,6 +33,7 @@ from labeler.rank.head import Head
 from labeler.rank.readout import PART, average, fitted_temperature
 from labeler.retrain.augment import Augmentation, augmented
 from labeler.retrain.layers import rooted
+from labeler.retrain.quick_top import quick_form
 from labeler.retrain.training import History, Recipe, fit
 from labeler.retrain.transfer import squares_of
 
@@ -141,6 +142,7 @@ def tune(
     n_classes = len(settings.classes)
     lower, upper = halves(backbone)
     top = trainable_top(lower, upper, backbone, features, n_classes)
+    quick = quick_form(top)
     frozen = FrozenHalf(lower, backbone, compiled, thread_count(settings.threads))
     squares = squares_of(pictures, backbone.input_size, settings, progress)
     cache = activations(frozen, squares, shas, settings, seed, progress)
@@ -154,7 +156,7 @@ def tune(
         top.set_weights(begin)
         start_at(top, heads[stage])
         return fit(
-            top,
+            quick,
             cache.part(rows),
             y[rows],
             dataclasses.replace(recipe, hold_out=0.0),

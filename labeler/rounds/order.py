@@ -161,7 +161,7 @@ class Order:
     def _batch(self, strategy: str, rows: Indices, k: int, seed: int) -> Chosen:
         """One batch of k from some of the candidates."""
         drawn = self._drawn(rows, k, seed)
-        left = np.setdiff1d(rows, drawn)
+        left = rows[~np.isin(rows, drawn)] if len(drawn) else rows
         if not len(left):
             return Chosen(drawn, (AUDIT,) * len(drawn), strategy)
         made = strategies.select(strategy, self._part(left), k - len(drawn), seed=seed)
@@ -187,7 +187,9 @@ class Order:
         return strategies.default_strategy(k=k, has_model=self._has_model, counts=counts, expected=expected)
 
     def _without(self, indices: Indices) -> Indices:
-        return np.setdiff1d(np.arange(len(self)), indices).astype(np.int64)
+        left = np.ones(len(self), dtype=np.bool_)
+        left[indices] = False
+        return np.flatnonzero(left)
 
     def _part(self, rows: Indices) -> Pool:
         return self._pool if len(rows) == len(self) else self._pool.part(rows)
@@ -197,7 +199,7 @@ def _said_by(
     model: QuickModel, raw: npt.NDArray[np.floating], rows: Indices, vectors: npt.NDArray[np.float32] | None
 ) -> npt.NDArray[np.float64]:
     """Probabilities of some rows: from their vectors where those are at hand."""
-    return model.predict_proba(raw[rows]) if vectors is None else model.predict_vectors(vectors[rows], raw[rows])
+    return model.predict_proba(raw, rows) if vectors is None else model.predict_vectors(vectors[rows], raw[rows])
 
 
 def ordered(learner: Learner, material: Material, model: QuickModel | None, rows: Indices, seed: int) -> Order:

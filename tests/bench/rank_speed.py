@@ -7,7 +7,8 @@ model is a real one fitted on 200 of them, the file is in the page cache. ``from
 loading: feature recipe, probabilities and choice. ``from vectors`` starts from float32 vectors in memory and is left
 out where they would not fit. ``choice alone`` starts from probabilities, and so does numpy's argsort. Each figure is
 the median of turns that alternate; memory is what the ranking itself allocates at its peak, measured apart. On a
-machine that other programs use, processor seconds are the steadier figure: what others take does not count in them.
+machine that other programs use, processor seconds, of all threads together, are the steadier figure: what others take
+does not count in them.
 There OPENBLAS_NUM_THREADS=1 helps: threads that wait for one another while others use the cores only turn in circles.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import re
@@ -9,15 +11,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, Response
 
 from labeler.record.tables import DecisionRow
 from labeler.rounds import Workspace
+from tests.crash.programs import Program, Programs
 
 START_S = 60.0
 WAIT_MS = 60_000.0  # far more than anything takes: a loaded machine is no failure
@@ -45,32 +50,92 @@ def chromium() -> str | None:
     return next((path for path in map(shutil.which, names) if path), None)
 
 
-class Server:
-    """`labeler serve` of one workspace; keeps its port when it is started again."""
+class Process(Protocol):
+    """What is asked of a server's process; :class:`subprocess.Popen` answers it."""
 
-    def __init__(self, root: Path, k: int = 20, **settings: object) -> None:
-        self.root = root
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+class _Forked:
+    """A server that was forked and not started: the same program, in a process of its own."""
+
+    def __init__(self, program: Program) -> None:
+        self._program, self.pid = program, program.pid
+
+    def poll(self) -> int | None:
+        return self._program.code
+
+    def wait(self, timeout: float | None = None) -> int:
+        until = time.monotonic() + (timeout or START_S)
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired("a server", timeout or START_S)
+            time.sleep(0.01)
+        return code
+
+
+@functools.cache
+def _nursery() -> Programs:
+    """Where servers are forked from; the page's libraries take five seconds of a processor to import."""
+    programs = Programs(Path(tempfile.mkdtemp(prefix="labeler-served-")))
+    atexit.register(_close, programs)
+    return programs
+
+
+def _close(programs: Programs) -> None:
+    programs.__exit__()
+    shutil.rmtree(programs.scratch, ignore_errors=True)
+
+
+class Server:
+    """`labeler serve` of one workspace; keeps its port when it is started again.
+
+    Args:
+        root: of the workspace.
+        cold: started from nothing and not forked, as a person does.
+    """
+
+    def __init__(self, root: Path, k: int = 20, *, cold: bool = False, **settings: object) -> None:
+        self.root, self.cold = root, cold
         self.settings = json.dumps({"k": k, **settings})
         self.port = 0
         self.log: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Process | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> Server:
-        command = [sys.executable, "-c", _PROGRAM, str(self.root), str(self.port), self.settings]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=self.root)
+        arguments = [str(self.root), str(self.port), self.settings]
         listening = threading.Event()
-        threading.Thread(target=self._read, args=(self.process, listening), daemon=True).start()
+        if self.cold:
+            command = [sys.executable, "-c", _PROGRAM, *arguments]
+            started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=self.root)
+            assert started.stderr is not None
+            self.process = started
+            threading.Thread(target=self._read, args=(started.stderr, listening), daemon=True).start()
+        else:
+            said = _nursery().new_log("serve")
+            os.mkfifo(said)  # read to its end, which comes when nobody has it open any more
+            threading.Thread(target=self._read_from, args=(said, listening), daemon=True).start()
+            environment = {**os.environ, "LABELER_THREADS": "0"}
+            program = _nursery().start(arguments, environment=environment, log=said, program=_PROGRAM, cwd=self.root)
+            self.process = _Forked(program)
         if not listening.wait(START_S) or self.process.poll() is not None:
             raise AssertionError("the server did not start:\n" + "".join(self.log[-30:]))
         return self
 
-    def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
+    def _read_from(self, file: Path, listening: threading.Event) -> None:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            self._read(lines, listening)
+
+    def _read(self, lines: Iterable[str], listening: threading.Event) -> None:
+        for line in lines:
             self.log.append(line)
             found = re.search(r"the page is at http://127\.0\.0\.1:(\d+)/", line)
             if found:

@@ -22,7 +22,7 @@ Visit = Callable[..., Visitor]
 def own(trained: Path, tmp_path: Path, browser: object) -> Iterator[Server]:
     """A server that the test may kill."""
     shutil.copytree(trained, tmp_path / "w")
-    server = Server(tmp_path / "w").start()
+    server = Server(tmp_path / "w", cold=True).start()
     yield server
     server.kill()
 

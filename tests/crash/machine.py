@@ -26,7 +26,7 @@ from tests.crash.evidence import record_of
 from tests.crash.invariants import Violation
 from tests.crash.judge import Judge, Tally
 from tests.crash.kills import Kill
-from tests.crash.programs import PATIENCE_S, Programs, Server, StuckError, wait_for
+from tests.crash.programs import ASK_S, PATIENCE_S, Programs, Server, StuckError, wait_for
 
 #: A server passes an armed point within so many jobs of its worker and so many answers, if at all; and the seconds
 #: that these may take.
@@ -50,6 +50,7 @@ class Machine:
         gradio: whether the servers have the tabs too.
         moves_s: how long moves may take after a start before they count as never carried out.
         first_only: stop at the first violation.
+        think_s: mean pause of a person before an answer.
         say: told a line after every kill.
     """
 
@@ -63,6 +64,7 @@ class Machine:
         gradio: bool = True,
         moves_s: float = PATIENCE_S,
         first_only: bool = False,
+        think_s: float = 0.25,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.scratch, self.seed, self.say = scratch, seed, say
@@ -77,7 +79,7 @@ class Machine:
         self.book = Book(scratch / "book")
         self.expected = {image.sha256: image.label or "" for image in record_of(self.root).images}
         self.commands = Commands(self.programs, self.root, scratch, self.expected, seed)
-        self.crew = Crew(self.book, self.server.port, self.commands.truth, seed)
+        self.crew = Crew(self.book, self.server.port, self.commands.truth, seed, think_s)
         self.alone = Alone(self.programs, template, scratch / "alone")
         self.moves_s, self.first_only = moves_s, first_only
         self.tally = Tally()
@@ -251,7 +253,7 @@ class Machine:
             return not self.server.alive
 
         with contextlib.suppress(StuckError):  # the check says how many are left
-            wait_for(done, "the end of the moves", self.moves_s)
+            wait_for(done, "the end of the moves", self.moves_s, ASK_S)
         return self.server.alive
 
     def _wait_for_point(self) -> None:
@@ -265,7 +267,7 @@ class Machine:
                 first = first or job.get("id", 0)
                 if job.get("id", 0) >= first + POINT_JOBS and self.crew.acknowledged >= answers:
                     until = min(until, time.monotonic() + POINT_SAID_S)
-                time.sleep(0.03)
+                time.sleep(ASK_S)
 
     def _refill(self) -> None:
         """When little is left to label, much of what was labelled is taken back."""
@@ -286,7 +288,11 @@ class Machine:
         """Let the worker finish everything, and judge."""
         self.crew.rest(lambda: self.server.alive)
         self.crew.ask_for_ranking()
-        wait_for(lambda: (self.crew.status().get("job") or {}).get("state") in ("done", "failed"), "an idle worker")
+
+        def idle() -> bool:
+            return (self.crew.status().get("job") or {}).get("state") in ("done", "failed")
+
+        wait_for(idle, "an idle worker", step=ASK_S)
         self._moved()
         self.judge.idle()
         self._unchecked = False

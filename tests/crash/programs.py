@@ -23,6 +23,8 @@ from labeler import faults
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
 _STEP_S = 0.01
+#: Between two looks that ask the server: a hundred of those in a second keep it from the work that is waited for.
+ASK_S = 0.1
 _ADDRESS = re.compile(r"the page is at http://")
 _WORKER_DIED = re.compile(r"the worker ended \(exit code (-?\d+)\)")
 
@@ -31,13 +33,13 @@ class StuckError(AssertionError):
     """Something did not come within a time that is far more than it takes."""
 
 
-def wait_for(done: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
-    """Wait until ``done``; `StuckError` with ``what`` when it never is."""
+def wait_for(done: Callable[[], bool], what: str, seconds: float = PATIENCE_S, step: float = _STEP_S) -> None:
+    """Wait until ``done``, looking every ``step`` seconds; `StuckError` with ``what`` when it never is."""
     until = time.monotonic() + seconds
     while not done():
         if time.monotonic() > until:
             raise StuckError(f"{what} did not come within {seconds:g} s")
-        time.sleep(_STEP_S)
+        time.sleep(step)
 
 
 class Program(Protocol):
@@ -131,17 +133,31 @@ class Programs:
         self._reader.join()
 
     def start(
-        self, argv: list[str], *, cold: bool = False, environment: Mapping[str, str] | None = None, log: Path
+        self,
+        argv: list[str],
+        *,
+        cold: bool = False,
+        environment: Mapping[str, str] | None = None,
+        log: Path,
+        program: str | None = None,
+        cwd: Path | None = None,
     ) -> Program:
-        """Start a command; its output is added to ``log``."""
+        """Start a command; its output is added to ``log``.
+
+        Args:
+            program: warm, the source of a program that gets ``argv`` instead of the command line.
+            cwd: warm, the folder to start in; the logs' without it.
+        """
         given = {**self._common, **(environment or {})}
         if cold:
             return Cold(argv, given, log)
         with self._said:
             before = len(self._started)
             assert self._zygote.stdin is not None
-            line = json.dumps({"argv": argv, "environment": given, "log": str(log)})
-            self._zygote.stdin.write(line.encode() + b"\n")
+            asked: dict[str, object] = {"argv": argv, "environment": given, "log": str(log)}
+            asked |= {"program": program} if program is not None else {}
+            asked |= {"cwd": str(cwd)} if cwd is not None else {}
+            self._zygote.stdin.write(json.dumps(asked).encode() + b"\n")
             self._zygote.stdin.flush()
             if not self._said.wait_for(lambda: len(self._started) > before, PATIENCE_S):
                 raise StuckError("the zygote did not start a program")

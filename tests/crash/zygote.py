@@ -4,8 +4,9 @@ Importing the page's libraries takes five seconds of a processor, a server's own
 soak would mostly measure imports. What runs in a fork is the command line itself, ``labeler.cli.app``; every tenth
 server of a soak is started from nothing all the same. Run as ``python -m tests.crash.zygote``.
 
-One JSON object a line: on stdin ``{"argv": [...], "environment": {...}, "log": file}``; on stdout ``{"pid": n}`` for
-it and later ``{"ended": n, "code": c}``, the code negative for a signal.
+One JSON object a line: on stdin ``{"argv": [...], "environment": {...}, "log": file}``, with ``"program": source`` for
+another program than the command line and ``"cwd": folder`` to start it there; on stdout ``{"pid": n}`` for it and later
+``{"ended": n, "code": c}``, the code negative for a signal.
 """
 
 from __future__ import annotations
@@ -93,10 +94,16 @@ def _become(asked: dict[str, Any]) -> None:
     os.close(nowhere)
     os.close(log)
     os.environ.update(asked["environment"])
-    sys.argv = ["labeler", *asked["argv"]]
+    if "cwd" in asked:
+        os.chdir(asked["cwd"])
     from labeler import cli, faults
 
     faults._armed, faults._left = faults._parse(os.environ.get(faults.ENVIRONMENT_NAME, ""))
+    if "program" in asked:
+        sys.argv = ["-c", *asked["argv"]]
+        exec(compile(asked["program"], "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102  # of our tests
+        sys.exit()
+    sys.argv = ["labeler", *asked["argv"]]
     cli.main()
 
 

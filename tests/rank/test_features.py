@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from labeler.domain import InvalidScores
-from labeler.rank import features
+from labeler.rank import features, threads
 from labeler.rank.features import FeatureMap
 
 PARTS = ((5, 0.7), (3, 1.0))
@@ -53,9 +54,10 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.blocks, "__defaults__", (7,))
     blockwise = FeatureMap.fit(pool, PARTS)
     np.testing.assert_allclose(blockwise.mean, whole.mean, atol=1e-7)
-    joined = np.concatenate([block.copy() for _, block in whole.iterate(pool)])
-    np.testing.assert_array_equal(joined, whole.transform(pool))
-    assert [rows for rows, _ in whole.iterate(pool)][-1] == slice(49, 50)
+    weights = activations(3, seed=2).T.copy()
+    np.testing.assert_allclose(whole.project(pool, weights), whole.transform(pool) @ weights, atol=1e-6)
+    assert list(features.blocks(50))[-1] == slice(49, 50)
+    assert list(features.blocks(50, start=36)) == [slice(36, 43), slice(43, 50)]
 
 
 def test_a_memory_mapped_half_precision_file(tmp_path: Path) -> None:
@@ -121,13 +123,74 @@ def test_vectors_of_another_backbone_are_refused() -> None:
 
 def test_half_precision_is_read_exactly() -> None:
     every = np.arange(0x7C00, dtype=np.uint16).view(np.float16)[:, None]  # all that are neither negative nor infinite
-    found = features._rooted(every)
+    found = np.empty(every.shape, dtype=np.float32)
+    features._root(every, found)
     assert np.array_equal(found, np.sqrt(every.astype(np.float32)))
-    assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("odd", [np.float16(-1.5), np.float16("nan"), np.float16("inf"), np.float16("-inf")])
 def test_odd_halves_take_the_careful_way(odd: np.float16) -> None:
     raw = np.array([[odd, 4.0]], dtype=np.float16)
-    found = features._rooted(raw)
+    found = np.empty((1, 2), dtype=np.float32)
+    features._root(raw, found)
     assert np.array_equal(found, np.sqrt(np.maximum(raw.astype(np.float32), 0)), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("rows", [slice(None), slice(3, 90), np.array([99, 0, 0, 41]), np.array([], dtype=np.int64)])
+def test_a_projection_is_the_product_of_the_vectors(
+    dtype: type[np.floating[Any]], rows: slice | npt.NDArray[np.int64]
+) -> None:
+    pool = activations(100, width=90).astype(dtype)
+    pool[5] = 0
+    pool[6, :50] = np.float16(3e-6)  # below the smallest normal number of half precision
+    pool.setflags(write=False)
+    fitted = FeatureMap.fit(pool, ((50, 0.7), (40, 1.0)))
+    weights = np.random.default_rng(0).normal(size=(90, 3)).astype(np.float32)
+    found = fitted.project(pool, weights, rows)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, fitted.transform(pool[rows]) @ weights, atol=2e-6)
+
+
+def test_what_equals_the_mean_is_projected_to_nothing() -> None:
+    alike = np.tile(activations(1), (4, 1)).astype(np.float16)
+    weights = np.ones((8, 1), dtype=np.float32)
+    fitted = FeatureMap.fit(alike, PARTS)
+    assert np.abs(fitted.project(alike, weights)).max() < 0.3
+    nothing = np.zeros((3, 8), dtype=np.float16)
+    assert (FeatureMap.fit(nothing, PARTS).project(nothing, weights) == 0).all()
+
+
+def test_the_plain_recipe_is_projected_as_it_is() -> None:
+    raw = np.random.default_rng(0).normal(size=(9, 8)).astype(np.float16)
+    weights = np.random.default_rng(1).normal(size=(8, 2)).astype(np.float32)
+    plain = FeatureMap.plain(PARTS)
+    np.testing.assert_allclose(plain.project(raw, weights), raw.astype(np.float64) @ weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_projection_refuses_what_the_vectors_refuse(odd: float, dtype: type[np.floating[Any]]) -> None:
+    raw = activations(30).astype(dtype)
+    fitted = FeatureMap.fit(raw, PARTS)
+    weights = np.ones((8, 1), dtype=np.float32)
+    raw[11, 2] = odd
+    if odd < 0:  # negative activations count as zero, in both
+        np.testing.assert_allclose(fitted.project(raw, weights), fitted.transform(raw) @ weights, atol=1e-5)
+        return
+    with pytest.raises(InvalidScores, match="NaN or infinity"):
+        fitted.project(raw, weights)
+    with pytest.raises(InvalidScores, match="NaN or infinity"):
+        fitted.project(raw, weights, np.array([3, 11]))
+
+
+def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = activations(3_000)
+    one = FeatureMap.fit(pool, PARTS)
+    monkeypatch.setattr(threads, "THREADED_FROM", 1)
+    monkeypatch.setattr(threads, "_cores", lambda: 3)
+    many = FeatureMap.fit(pool, PARTS)
+    np.testing.assert_array_equal(many.mean, one.mean)
+    vectors = many.transform(pool)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(vectors, one.transform(pool))

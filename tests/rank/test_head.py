@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +272,33 @@ def test_no_heavy_import_is_needed() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_some_rows_of_many_are_told_what_they_are_told_among_all(classes: int) -> None:
+    X, y = labelled(300, classes)
+    raw = np.abs(X).astype(np.float16)
+    names = ("a", "b", "c")[:classes]
+    model = QuickModel.fit(raw, y, parts=[(60, 1.0), (40, 0.5)], classes=names, backbone_key="x", C=3.0, seed=0)
+    whole = model.predict_proba(raw)
+    rows = np.random.default_rng(0).permutation(300)[:190]
+    np.testing.assert_allclose(model.predict_proba(raw, rows), whole[rows], atol=1e-6)
+    np.testing.assert_allclose(whole, model.predict_vectors(model.features.transform(raw), raw), atol=1e-6)
+    assert model.predict_proba(raw, rows[:0]).shape == (0, classes)
+
+
+def test_memory_for_a_large_pool_is_bounded_by_blocks(tmp_path: Path) -> None:
+    """Half precision on disk, 25 MB; as vectors it would be 50 MB."""
+    raw = np.memmap(tmp_path / "raw", dtype=np.float16, mode="w+", shape=(25_000, 500))
+    raw[:] = np.abs(np.random.default_rng(0).normal(size=(1_000, 500))).astype(np.float16).repeat(25, axis=0)
+    y = np.full(len(raw), -1)
+    y[:60] = np.arange(60) % 2
+    model = QuickModel.fit(raw[:500], y[:500], parts=[(500, 1.0)], classes=("a", "b"), backbone_key="x", C=3.0, seed=0)
+    tracemalloc.start()
+    try:
+        model.predict_proba(raw)
+        model.predict_proba(raw, np.arange(0, len(raw), 2))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6e6

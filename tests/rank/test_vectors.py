@@ -7,7 +7,7 @@ import pytest
 
 from labeler.rank.features import FeatureMap
 from labeler.rank.strategies import Pool, select
-from labeler.rank.vectors import Part, Transformed
+from labeler.rank.vectors import Part, Transformed, projected
 
 PARTS = [(4, 0.7), (6, 1.0)]
 
@@ -60,3 +60,15 @@ def test_the_whole_of_a_pool_is_the_pool(lazily: Transformed) -> None:
     turned = pool.part(np.arange(40)[::-1])
     assert turned.ids.tolist() == ids[::-1].tolist()
     assert turned.probabilities is None
+
+
+def test_a_projection_of_whatever_holds_the_vectors(lazily: Transformed) -> None:
+    whole = np.asarray(lazily)
+    directions = np.random.default_rng(2).normal(size=(10, 3)).astype(np.float32)
+    backwards, rows = np.arange(40)[::-1], np.array([5, 0, 5, 39])
+    for vectors in (whole, lazily, Part(whole, backwards), Part(Part(lazily, backwards), backwards)):
+        meant = vectors[rows] @ directions
+        found = projected(vectors, rows, directions)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, meant, atol=1e-6)
+    assert projected(lazily, np.empty(0, dtype=np.int64), directions).shape == (0, 3)

@@ -20,6 +20,7 @@ from labeler.rank.head import Head, QuickModel
 from labeler.rank.logistic import probabilities
 from labeler.rank.readout import PART
 from labeler.retrain import finetune
+from labeler.retrain.quick_top import FLOAT32, quick_form
 from labeler.settings import Settings
 
 SIDE = 64
@@ -327,6 +328,8 @@ def test_a_network_with_its_layers_in_a_core_is_assembled_too() -> None:
     top = finetune.trainable_top(lower, upper, backbone, features, 3)
     network = finetune.assembled(backbone, top)
     said = asked(network, pictures)
-    expected = asked(top, asked(lower, pictures))
+    at_cut = asked(lower, pictures)
+    expected = asked(top, at_cut)
     np.testing.assert_allclose(said[PART], expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(said["pool"], raw)
+    np.testing.assert_allclose(asked(quick_form(top, FLOAT32), at_cut), expected, rtol=1e-3, atol=1e-3)

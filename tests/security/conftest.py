@@ -38,7 +38,7 @@ def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
             opened.round(k=HELD)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(served, "_PROGRAM", _CHEAPER + served._PROGRAM)
-            server = Server(root, k=HELD).start()
+            server = Server(root, k=HELD, cold=True).start()
     finally:
         os.umask(before)
     yield Site(server)
