@@ -55,8 +55,9 @@ TICKED_FIRST = (
 ACKNOWLEDGED_FIRST = (
     Breakage(
         "rounds/engine.py",
-        "        with self.store.write() as session:\n"
-        "            receipts = self._written(session, annotator, kind, answers, number, admin)\n",
+        "        receipts = self._together.write(\n"
+        "            lambda session: self._written(session, annotator, kind, answers, number, admin)\n"
+        "        )\n",
         "        import threading\n"
         "\n"
         "        def later() -> None:\n"
