@@ -55,9 +55,8 @@ TICKED_FIRST = (
 ACKNOWLEDGED_FIRST = (
     Breakage(
         "rounds/engine.py",
-        "        receipts = self._together.write(\n"
-        "            lambda session: self._written(session, annotator, kind, answers, number, admin)\n"
-        "        )\n",
+        "        receipts = self._together.write("
+        "lambda session: self._written(session, annotator, kind, answers, number, admin))\n",
         "        import threading\n"
         "\n"
         "        def later() -> None:\n"
