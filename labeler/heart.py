@@ -10,7 +10,6 @@ from labeler.workspace import WorkspacePaths
 
 #: Of the worker itself. At 10 eight people without a pause starved it: a new ranking every 12 s instead of every few.
 NICENESS = 5
-_GIVES_WAY = 10
 _BEAT_EVERY_S = 1.0
 _FRESH_S = 5.0
 _HEARTBEAT = "worker.alive"
@@ -50,4 +49,4 @@ def give_way(paths: WorkspacePaths) -> None:
     seen = heartbeat_s(paths)
     if seen is not None and seen < _FRESH_S:
         with contextlib.suppress(OSError, AttributeError):  # there is no such thing on Windows
-            os.nice(max(0, _GIVES_WAY - os.nice(0)))
+            os.nice(max(0, NICENESS - os.nice(0)))

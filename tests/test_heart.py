@@ -37,7 +37,7 @@ def test_a_command_gives_way_to_people_who_label(paths: WorkspacePaths) -> None:
     assert niceness_of_a_command(paths) == before, "nobody is served"
     (paths.db / heart._HEARTBEAT).touch()
     os.utime(paths.db / heart._HEARTBEAT, (time.time() + 300, time.time() + 300))  # alive for as long as this takes
-    assert niceness_of_a_command(paths) == max(10, before)
+    assert niceness_of_a_command(paths) == max(heart.NICENESS, before)
     os.utime(paths.db / heart._HEARTBEAT, (time.time() - 60, time.time() - 60))
     assert niceness_of_a_command(paths) == before, "that page is closed"
 

@@ -36,11 +36,26 @@ def swap(session: Session, ranking: Ranking, lanes: Mapping[Lane, Sequence[Mappi
     session.add(ranking)
     session.flush()
     session.execute(delete(RankingItem))
-    for lane, rows in lanes.items():
-        given = {"ranking_id": ranking.id, "lane": lane.value}
-        items = [{**given, "position": at, **row} for at, row in enumerate(rows, start=1)]
-        if items:  # past the ORM, in two thirds of the time: people who answer wait meanwhile
-            session.connection().execute(insert(RankingItem), items)
+    given = {"ranking_id": ranking.id, "probability": None, "uncertainty": None, "predicted": None}
+    items = [
+        {**given, "lane": lane.value, "position": at, **row}
+        for lane, rows in lanes.items()
+        for at, row in enumerate(rows, start=1)
+    ]
+    if items:
+        _insert(session, items)
+
+
+def _insert(session: Session, items: Sequence[Mapping[str, Any]]) -> None:
+    """Straight to the driver, in two thirds of the time: people who answer wait meanwhile, and these are thousands."""
+    connection = session.connection()
+    names = list(items[0])
+    statement = insert(RankingItem).compile(dialect=connection.dialect, column_keys=names)
+    if statement.positional:
+        values: list[Any] = [tuple(item[name] for name in statement.positiontup or ()) for item in items]
+    else:
+        values = [dict(item) for item in items]
+    connection.exec_driver_sql(str(statement), values)
 
 
 def length(session: Session, lane: Lane) -> int:

@@ -7,7 +7,7 @@ lock. A kill in between leaves files without a row, which the next scan or the n
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,6 +25,8 @@ from labeler.workspace import WorkspacePaths, exclusive
 #: The annotator under whose name labels that came with a folder are recorded.
 FILES = "files"
 _CHUNK = 100
+#: Images put on record by one transaction: people who label wait for it, and this process has the lower priority.
+_AT_ONCE = 25
 _LOCK_WAIT_S = 600.0
 Mode = Literal["copy", "move", "link"]
 Report = Callable[[Progress], None] | None
@@ -120,12 +122,11 @@ def _take_chunk(
             continue
         taken[sha] = (final, found, outcome)
     faults.point("import.taken")
-    with store.write() as session:
-        session.add_all(rows)
-        new = _insert_new(session, paths, [item for sha, item in taken.items() if sha not in known])
-        for sha, (final, found, outcome) in taken.items():
-            insert(session, paths, final, found.split or Split.UNLABELLED, found.label, outcome, new.get(sha))
-        _label_known(session, labels, settings)
+    _record(store, paths, taken, known)
+    if rows or labels:
+        with store.write() as session:
+            session.add_all(rows)
+            _label_known(session, labels, settings)
     faults.point("import.recorded")
     result.imported += len(taken)
     result.labelled += sum(1 for _, found, _ in taken.values() if found.label is not None) + len(labels)
@@ -147,13 +148,29 @@ def _is_own(paths: WorkspacePaths, file: Path) -> bool:
     return any(folder in own.parents for folder in folders) or own == (paths.root / FILE_NAME).resolve()
 
 
-def _insert_new(
-    session: Session, paths: WorkspacePaths, taken: Sequence[tuple[Path, layouts.Found, ingest.Accepted]]
-) -> dict[str, Image]:
-    """Record images that nobody has seen before, all at once: people who label wait while an import writes."""
-    rows = [_row(paths, final, found.split or Split.UNLABELLED, outcome) for final, found, outcome in taken]
-    already = images.images_by_sha(session, [row.sha256 for row in rows])  # a scan may have been faster
-    new = {row.sha256: row for row in rows if row.sha256 not in already}
+def _record(
+    store: Store,
+    paths: WorkspacePaths,
+    taken: Mapping[str, tuple[Path, layouts.Found, ingest.Accepted]],
+    known: Collection[str],
+) -> None:
+    """Put files that are in their places on record, a few at a time."""
+    fresh = {
+        sha: _row(paths, final, found.split or Split.UNLABELLED, outcome)
+        for sha, (final, found, outcome) in taken.items()
+        if sha not in known
+    }
+    for some in chunks(taken.items(), _AT_ONCE):
+        with store.write() as session:
+            new = _insert_new(session, {sha: fresh[sha] for sha, _ in some if sha in fresh})
+            for sha, (final, found, outcome) in some:
+                insert(session, paths, final, found.split or Split.UNLABELLED, found.label, outcome, new.get(sha))
+
+
+def _insert_new(session: Session, rows: dict[str, Image]) -> dict[str, Image]:
+    """Record images that nobody has seen before, all at once."""
+    already = images.images_by_sha(session, list(rows))  # a scan may have been faster
+    new = {sha: row for sha, row in rows.items() if sha not in already}
     session.add_all(new.values())
     session.flush()
     return new
