@@ -31,6 +31,9 @@ PASSWORD = "correct horse"
 #: When something was asked for (time.monotonic), and the seconds it took.
 Timed = tuple[float, float]
 
+#: The page asks again so soon when there was nothing for its person (WAITING_MS of feed.js).
+AGAIN_S = 1.0
+
 
 @dataclass
 class Person:
@@ -293,7 +296,7 @@ class Work:
             if batch["ready"]:
                 self.person.handed += [(time.monotonic(), item["sha256"]) for item in batch["items"]]
                 return batch
-            time.sleep(0.25)
+            time.sleep(AGAIN_S)
             self.person.waited += time.monotonic() - asked
         if time.monotonic() - start > 1:
             print(f"{self.person.name} got nothing for {time.monotonic() - start:.1f} s", file=sys.stderr)
