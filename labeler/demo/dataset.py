@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from labeler.cores import cores
 from labeler.demo.faces import draw_face
 from labeler.domain import LabelerError, Progress
 
@@ -149,8 +150,7 @@ def draw_to_file(job: Job, folder: Path) -> None:
 
 def _draw_all(jobs: Sequence[Job], folder: Path, progress: Callable[[Progress], None] | None) -> None:
     """Draw every job on as many processes as there are cores, telling how many are done."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    hands = min(cores, _MOST_PROCESSES, len(jobs) // (_FEW // 2))
+    hands = min(cores(), _MOST_PROCESSES, len(jobs) // (_FEW // 2))
     done = _drawn_here(jobs, folder) if hands < 2 else _drawn_by(hands, jobs, folder)
     for count in done:
         if progress is not None:

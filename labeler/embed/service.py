@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labeler.cores import cores
 from labeler.domain import ImageRef, Progress, UnusableImage
 from labeler.embed.backbones import Backbone
 from labeler.embed.cache import VectorCache
@@ -186,9 +186,7 @@ def embed_files(
 
 def thread_count(threads: int) -> int:
     """``threads``, or one per core this process may use when it is 0."""
-    if threads > 0:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads if threads > 0 else cores()
 
 
 def _missing(cache: VectorCache, refs: Sequence[ImageRef]) -> list[ImageRef]:

@@ -6,10 +6,11 @@ programs use the processors. Here each thread has rows of its own and nothing to
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from labeler.cores import cores
 
 CHUNK_ROWS = 1_024
 THREADED_FROM = 4_096  # rows; what is less is done before a thread has started
@@ -27,7 +28,7 @@ def in_chunks(n: int, work: Callable[[slice], Result]) -> Iterator[Result]:
         work: called from several threads at once where n is large; what it raises is raised here, and ends the rest.
     """
     chunks = [slice(start, min(start + CHUNK_ROWS, n)) for start in range(0, n, CHUNK_ROWS)]
-    threads = min(_cores(), _MOST_THREADS, len(chunks))
+    threads = min(cores(), _MOST_THREADS, len(chunks))
     if n < THREADED_FROM or threads < 2:
         yield from map(work, chunks)
         return
@@ -36,7 +37,3 @@ def in_chunks(n: int, work: Callable[[slice], Result]) -> Iterator[Result]:
         yield from executor.map(work, chunks)
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -50,7 +50,6 @@ class Machine:
         gradio: whether the servers have the tabs too.
         moves_s: how long moves may take after a start before they count as never carried out.
         first_only: stop at the first violation.
-        think_s: mean pause of a person before an answer.
         say: told a line after every kill.
     """
 
@@ -64,7 +63,6 @@ class Machine:
         gradio: bool = True,
         moves_s: float = PATIENCE_S,
         first_only: bool = False,
-        think_s: float = 0.25,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.scratch, self.seed, self.say = scratch, seed, say
@@ -79,7 +77,7 @@ class Machine:
         self.book = Book(scratch / "book")
         self.expected = {image.sha256: image.label or "" for image in record_of(self.root).images}
         self.commands = Commands(self.programs, self.root, scratch, self.expected, seed)
-        self.crew = Crew(self.book, self.server.port, self.commands.truth, seed, think_s)
+        self.crew = Crew(self.book, self.server.port, self.commands.truth, seed)
         self.alone = Alone(self.programs, template, scratch / "alone")
         self.moves_s, self.first_only = moves_s, first_only
         self.tally = Tally()

@@ -188,7 +188,7 @@ def test_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = activations(3_000)
     one = FeatureMap.fit(pool, PARTS)
     monkeypatch.setattr(threads, "THREADED_FROM", 1)
-    monkeypatch.setattr(threads, "_cores", lambda: 3)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
     many = FeatureMap.fit(pool, PARTS)
     np.testing.assert_array_equal(many.mean, one.mean)
     vectors = many.transform(pool)

@@ -17,17 +17,17 @@ def test_every_row_once_and_in_order(n: int) -> None:
 
 
 def test_few_rows_stay_with_the_caller_and_many_go_to_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
     few = set(threads.in_chunks(threads.THREADED_FROM - 1, lambda _: threading.get_ident()))
     assert few == {threading.get_ident()}
     assert threading.get_ident() not in set(threads.in_chunks(threads.THREADED_FROM, lambda _: threading.get_ident()))
-    monkeypatch.setattr(threads, "_cores", lambda: 1)
+    monkeypatch.setattr(threads, "cores", lambda: 1)
     alone = set(threads.in_chunks(threads.THREADED_FROM, lambda _: threading.get_ident()))
     assert alone == {threading.get_ident()}
 
 
 def test_the_first_error_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
 
     def work(chunk: slice) -> None:
         if chunk.start == threads.CHUNK_ROWS:
